@@ -1,0 +1,3 @@
+"""candelabra learns from OHLCV candles at several timeframes at once."""
+
+__version__ = "0.1.0"
