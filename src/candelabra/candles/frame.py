@@ -51,7 +51,10 @@ class Candles:
     """Closed OHLCV bars of one symbol at one timeframe, in strictly rising open time.
 
     ``open_time`` int64 ms UTC ``(n,)``; ``open high low close volume`` float64 ``(n,)``; ``missing`` int32 ``(n,)``: how
-    many base bars are absent inside a resampled bar (0 for fetched bars). A bar that is absent altogether is a *gap*: it has no row.
+    many source bars are absent inside a resampled bar (0 for fetched bars). A bar that is absent altogether is a *gap*: it has no row.
+    ``source`` is the timeframe that was fetched (its own for fetched bars) and that ``missing`` counts in; ``span`` (ms, from/to) is the
+    stretch of time the source covered: what has no row inside it was absent, what lies outside is unknown. Both make resampling
+    associative.
     Build with :meth:`of`, which checks and raises DataError with the first offending row; arrays are read-only.
     """
 
@@ -64,6 +67,8 @@ class Candles:
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
     missing: NDArray[np.int32]
+    source: Timeframe
+    span: tuple[int, int]
 
     @classmethod
     def of(
@@ -77,8 +82,13 @@ class Candles:
         close: ArrayLike,
         volume: ArrayLike,
         missing: ArrayLike | None = None,
+        *,
+        source: str | Timeframe | None = None,
+        span: tuple[int, int] | None = None,
     ) -> Candles:
         """Checked candles from columns; times in ms UTC, on the timeframe's grid.
+
+        ``source`` defaults to the timeframe itself, ``span`` to first open .. last close.
 
         >>> c = Candles.of("BTC/USDT", "1h", [0, 3_600_000], [1, 2], [3, 3], [1, 1], [2, 2], [5, 0])
         >>> len(c), int(c.close_time[-1])
@@ -102,7 +112,15 @@ class Candles:
                 f"close {c:g} volume {v:g} ({int(bad.sum())} such rows): low <= min(open, close), high >= max(open, close), "
                 "prices > 0 and volume >= 0 must hold; run `candelabra check` on the file, and mend or drop these rows"
             )
-        return cls._sealed(symbol, frame, times, values, lost)
+        origin = frame if source is None else timeframe(source)
+        if not origin.divides_into(frame):
+            raise DataError(f"{where}: bars of {frame} cannot be made of {origin} bars: give the timeframe that was fetched as source")
+        if span is not None and len(times) and not (span[0] <= times[0] and frame.next(times[-1]) <= span[1]):
+            raise DataError(
+                f"{where}: the span {format_time(span[0])} .. {format_time(span[1])} does not hold the bars "
+                f"{format_time(int(times[0]))} .. {format_time(int(frame.next(times[-1])))}: leave the span out or widen it"
+            )
+        return cls.sealed(symbol, frame, times, values, lost, origin, span)
 
     def __len__(self) -> int:
         return len(self.open_time)
@@ -127,22 +145,27 @@ class Candles:
     def rows(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Candles:
         """The candles at a slice, or at rising row numbers, or where a mask holds."""
         values = [v[index] for v in self.values()]
-        return self._sealed(self.symbol, self.timeframe, self.open_time[index], values, self.missing[index])
+        return self.sealed(self.symbol, self.timeframe, self.open_time[index], values, self.missing[index], self.source)
 
     @classmethod
-    def _sealed(
+    def sealed(
         cls,
         symbol: str,
         frame: Timeframe,
         times: NDArray[np.int64],
         values: Sequence[NDArray[np.float64]],
         missing: NDArray[np.int32],
+        source: Timeframe,
+        span: tuple[int, int] | None = None,
     ) -> Candles:
+        """Candles from arrays known to be lawful (made from checked candles): no check, no copy; the arrays become read-only."""
         columns: list[NDArray[Any]] = [times, *values, missing]
         for column in columns:
             column.flags.writeable = False
         open_, high, low, close, volume = values
-        return cls(symbol, frame, times, open_, high, low, close, volume, missing)
+        if span is None:
+            span = (int(times[0]), int(frame.next(times[-1]))) if len(times) else (0, 0)
+        return cls(symbol, frame, times, open_, high, low, close, volume, missing, source, span)
 
     def between(self, start_ms: int | None = None, end_ms: int | None = None) -> Candles:
         """Bars that open at or after ``start_ms`` and *close* at or before ``end_ms``."""
@@ -156,17 +179,25 @@ class Candles:
 
     def append(self, later: Candles) -> Candles:
         """These candles followed by ``later`` ones (checked again)."""
-        if (later.symbol, later.timeframe) != (self.symbol, self.timeframe):
-            raise DataError(f"cannot append {later.symbol} {later.timeframe} to {self.symbol} {self.timeframe}")
+        if (later.symbol, later.timeframe, later.source) != (self.symbol, self.timeframe, self.source):
+            raise DataError(
+                f"cannot append {later.symbol} {later.timeframe} (from {later.source}) to "
+                f"{self.symbol} {self.timeframe} (from {self.source}): "
+                "append candles of one symbol, timeframe and source"
+            )
+        if not len(self) or not len(later):
+            return self if len(self) else later
         open_, high, low, close, volume = (np.concatenate([a, b]) for a, b in zip(self.values(), later.values(), strict=True))
         times = np.concatenate([self.open_time, later.open_time])
         missing = np.concatenate([self.missing, later.missing])
-        return Candles.of(self.symbol, self.timeframe, times, open_, high, low, close, volume, missing)
+        span = (min(self.span[0], later.span[0]), max(self.span[1], later.span[1]))
+        columns = (times, open_, high, low, close, volume, missing)
+        return Candles.of(self.symbol, self.timeframe, *columns, source=self.source, span=span)
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) over symbol, timeframe and every value: same fingerprint, same candles."""
-        digest = hashlib.sha256(f"{self.symbol}|{self.timeframe}".encode())
+        """sha256 (hex) over symbol, timeframe, source and every value: same fingerprint, same candles."""
+        digest = hashlib.sha256(f"{self.symbol}|{self.timeframe}|{self.source}".encode())
         for column in (self.open_time, *self.values(), self.missing):
             digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
