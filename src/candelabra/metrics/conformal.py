@@ -80,7 +80,8 @@ def _quantile_of_scores(values: Floats, coverage: float, what: str) -> float:
     if rank > n:
         raise DataError(
             f"{n} calibration rows cannot carry a {coverage:.0%} interval{what}: "
-            f"at least {int(np.ceil(coverage / (1 - coverage) - 1e-9))} are needed; give a longer calibration range or fewer extreme quantile levels"
+            f"at least {int(np.ceil(coverage / (1 - coverage) - 1e-9))} are needed; "
+            "give a longer calibration range or fewer extreme quantile levels"
         )
     return float(np.partition(values, rank - 1)[rank - 1])
 
