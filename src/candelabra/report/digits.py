@@ -1,0 +1,111 @@
+"""Numbers as a reader wants them: sensible digits, a real minus sign, no false precision."""
+
+from __future__ import annotations
+
+import math
+
+from candelabra.candles.frame import format_time
+
+__all__ = ["DASH", "count", "date", "interval", "moment", "p_value", "percent", "signed", "significant", "skill"]
+
+DASH = "–"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with ``digits`` significant digits, never in exponents between 1e-5 and 1e15.
+
+    >>> significant(0.012345), significant(27123.456, 6), significant(-2.0), significant(float("nan"))
+    ('0.0123', '27,123.5', '−2.00', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value == 0:
+        return "0"
+    if not 1e-5 <= abs(value) < 1e15:
+        return f"{value:.{digits - 1}e}".replace("-", "−")
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}".replace("-", "−")
+
+
+def percent(value: float | None, places: int = 1) -> str:
+    """A fraction as a percentage.
+
+    >>> percent(0.9012), percent(-0.004, 2)
+    ('90.1 %', '−0.40 %')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{100 * value:,.{places}f} %".replace("-", "−")
+
+
+def signed(text: str) -> str:
+    """The same text with a plus sign where it is positive.
+
+    >>> signed("1.2 %"), signed("−1.2 %"), signed("–"), signed("0")
+    ('+1.2 %', '−1.2 %', '–', '0')
+    """
+    return text if text == DASH or text.startswith("−") or not any(c in "123456789" for c in text) else "+" + text
+
+
+def skill(value: float | None, unit: str) -> str:
+    """A skill with its sign: percent for ``"%"``, three decimals otherwise.
+
+    >>> skill(0.0123, "%"), skill(-0.0421, "")
+    ('+1.23 %', '−0.042')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    return signed(percent(value, 2) if unit == "%" else f"{value:.3f}".replace("-", "−"))
+
+
+def interval(low: float | None, high: float | None, unit: str) -> str:
+    """The two ends of an interval.
+
+    >>> interval(-0.01, 0.02, "%")
+    '−1.00 … +2.00 %'
+    """
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return DASH
+    return f"{skill(low, unit).removesuffix(' %')} … {skill(high, unit)}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value; below one in a thousand only that is said.
+
+    >>> p_value(0.00002), p_value(0.0312), p_value(0.4)
+    ('< 0.001', '0.031', '0.40')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value < 0.001:
+        return "< 0.001"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def count(value: int, noun: str = "", plural: str = "") -> str:
+    """A count with its noun.
+
+    >>> count(1, "gap"), count(2100000, "bar"), count(2, "entry", "entries")
+    ('1 gap', '2,100,000 bars', '2 entries')
+    """
+    if not noun:
+        return f"{value:,}"
+    return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
+
+
+def date(time_ms: int) -> str:
+    """The UTC day of a time.
+
+    >>> date(1_700_000_000_000)
+    '2023-11-14'
+    """
+    return format_time(time_ms)[:10]
+
+
+def moment(time_ms: int) -> str:
+    """A time for people, UTC, to the minute.
+
+    >>> moment(1_700_000_000_000)
+    '2023-11-14 22:13'
+    """
+    return format_time(time_ms - time_ms % 60_000)

@@ -1,0 +1,121 @@
+"""Skill of every model at every horizon, as dots with 95 % whiskers."""
+
+from __future__ import annotations
+
+from candelabra.report.charts import ROLE_COLOUR, Spec, column, label, layout
+from candelabra.report.inputs import ReportInputs, SkillPanel, SkillPoint
+from candelabra.report.markup import Section, figure
+
+__all__ = ["section"]
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+
+
+def section(inputs: ReportInputs) -> Section | None:
+    """One panel per measure, two abreast."""
+    panels = [p for p in inputs.skill if p.points]
+    if not panels:
+        return None
+    drawn = [figure(f"skill-{i}", _figure(p), p.title, _says(p)) for i, p in enumerate(panels)]
+    return Section("skill", "Skill by model and horizon", "Skill", f'<div class="grid">{"".join(drawn)}</div>')
+
+
+def _says(panel: SkillPanel) -> str:
+    zero = f" 0 is {panel.reference}." if panel.reference else ""
+    way = "right" if panel.better == "high" else "left"
+    oracle = (
+        " The dashed line is the oracle, which knows the simulated market's truth." if any(p.role == "oracle" for p in panel.points) else ""
+    )
+    return f"Further {way} is better; dots whose whiskers overlap are not told apart by this test range.{zero}{oracle}"
+
+
+def _figure(panel: SkillPanel) -> Spec:
+    times_hundred = 100 if panel.unit == "%" else 1
+    points = [p for p in panel.points if p.role != "oracle"]
+    horizons = list(dict.fromkeys(p.horizon for p in panel.points))
+    models = _ordered(points, panel.better)
+    place = {name: i for i, name in enumerate(reversed(models))}
+    step = 0.62 / max(1, len(horizons))
+    data: list[Spec] = []
+    for h, horizon in enumerate(horizons):
+        shift = step * ((len(horizons) - 1) / 2 - h)
+        mine = [p for p in points if p.horizon == horizon]
+        data.extend(_dots(p, place[p.model] + shift, times_hundred, SYMBOLS[h % len(SYMBOLS)]) for p in mine)
+        if len(horizons) > 1:
+            key = {"color": "@muted", "symbol": SYMBOLS[h % len(SYMBOLS)], "size": 8}
+            data.append({"type": "scatter", "mode": "markers", "x": [None], "y": [None], "name": label(horizon), "marker": key})
+    shapes, notes = _oracle_lines(panel, horizons, times_hundred)
+    return {
+        "data": data,
+        "layout": layout(
+            max(230, 120 + (24 + 9 * len(horizons)) * max(1, len(models))),
+            showlegend=len(horizons) > 1,
+            xaxis={"title": {"text": "%" if panel.unit == "%" else ""}, "zeroline": True, "zerolinewidth": 2},
+            yaxis={
+                "tickvals": list(place.values()),
+                "ticktext": [f"<b>{label(m)}</b>" if _is_ours(points, m) else label(m) for m in place],
+                "range": [-0.6, len(models) - 0.4],
+                "showgrid": False,
+                "automargin": True,
+            },
+            shapes=shapes,
+            annotations=notes,
+        ),
+    }
+
+
+def _dots(point: SkillPoint, y: float, times_hundred: int, symbol: str) -> Spec:
+    colour = ROLE_COLOUR[point.role]
+    trace: Spec = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": column([times_hundred * point.value], 5),
+        "y": [round(y, 4)],
+        "name": f"{label(point.model)}, {label(point.horizon)}",
+        "marker": {"color": colour, "symbol": symbol, "size": 10 if point.role == "ours" else 8},
+        "showlegend": False,
+        "hovertemplate": "%{x:.4~g}<extra>%{fullData.name}</extra>",
+    }
+    if point.low is not None and point.high is not None:
+        up, down = (column([times_hundred * abs(end - point.value)], 5) for end in (point.high, point.low))
+        trace["error_x"] = {"type": "data", "array": up, "arrayminus": down, "color": colour, "thickness": 1.8, "width": 0}
+    return trace
+
+
+def _oracle_lines(panel: SkillPanel, horizons: list[str], times_hundred: int) -> tuple[list[Spec], list[Spec]]:
+    shapes: list[Spec] = []
+    notes: list[Spec] = []
+    oracles = [p for p in panel.points if p.role == "oracle"]
+    for p in oracles:
+        at = column([times_hundred * p.value], 5)[0]
+        if at is None:
+            continue
+        shapes.append(
+            {
+                "type": "line",
+                "x0": at,
+                "x1": at,
+                "y0": 0,
+                "y1": 1,
+                "yref": "paper",
+                "line": {"color": "@oracle", "width": 1.8, "dash": "dash"},
+            }
+        )
+        text = f"{label(p.model)} {label(p.horizon)}" if len(horizons) > 1 else label(p.model)
+        notes.append(
+            {"x": at, "y": 1, "yref": "paper", "yanchor": "bottom", "text": text, "showarrow": False, "font": {"color": "@oracle"}}
+        )
+    for n, shown in enumerate(sorted(notes, key=lambda a: a["x"])):
+        shown["yshift"] = 13 * (n % 3)
+    return shapes, notes
+
+
+def _ordered(points: list[SkillPoint], better: str) -> list[str]:
+    """Best mean first."""
+    models = list(dict.fromkeys(p.model for p in points))
+    mean = {m: sum(p.value for p in points if p.model == m) / sum(p.model == m for p in points) for m in models}
+    return sorted(models, key=lambda m: mean[m], reverse=better == "high")
+
+
+def _is_ours(points: list[SkillPoint], model: str) -> bool:
+    return any(p.role == "ours" for p in points if p.model == model)
