@@ -1,7 +1,22 @@
 """What a candle is."""
 
 from candelabra.candles.frame import Candles
+from candelabra.candles.oracle import oracle_log_volatility, oracle_return, oracle_variance
 from candelabra.candles.resample import cascade, resample
+from candelabra.candles.simulate import REGIMES, MarketSettings, SimulatedMarket, simulate, simulate_market
 from candelabra.candles.timeframe import Timeframe
 
-__all__ = ["Candles", "Timeframe", "cascade", "resample"]
+__all__ = [
+    "REGIMES",
+    "Candles",
+    "MarketSettings",
+    "SimulatedMarket",
+    "Timeframe",
+    "cascade",
+    "oracle_log_volatility",
+    "oracle_return",
+    "oracle_variance",
+    "resample",
+    "simulate",
+    "simulate_market",
+]
