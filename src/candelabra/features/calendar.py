@@ -73,13 +73,14 @@ def window_week(bars: Bars, n: int) -> tuple[Array, ...]:
 def window_weekend(bars: Bars, n: int) -> Array:
     """Share of the next ``n`` bars' time that lies on a Saturday or Sunday (UTC), known ahead."""
     start, end = _close(bars), _ahead(bars, n)
-    return (_weekend_ms(end) - _weekend_ms(start)) / (end - start)
+    share: Array = (_weekend_ms(end) - _weekend_ms(start)) / (end - start)
+    return share
 
 
 def _weekend_ms(time_ms: Array) -> Array:
     """Weekend time (ms) since the first Monday of 1970."""
     weeks, rest = np.divmod(time_ms - _MONDAY_MS, _WEEK_MS)
-    return weeks * (2 * _DAY_MS) + np.maximum(rest - 5 * _DAY_MS, 0.0)
+    return np.asarray(weeks * (2 * _DAY_MS) + np.maximum(rest - 5 * _DAY_MS, 0.0))
 
 
 _WAVES = ("sin1", "cos1", "sin2", "cos2")

@@ -16,7 +16,7 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import UsageError
 from candelabra.features.bars import Bars
-from candelabra.features.kind import Feature, FeatureKind, Kind
+from candelabra.features.kind import Completing, Feature, FeatureKind, Kind
 from candelabra.features.spec import SpecText, read_spec
 from candelabra.features.table import FeatureTable
 from candelabra.registry import Entry, Registry, did_you_mean
@@ -32,9 +32,11 @@ FEATURES: Final = Registry("feature")
 _HERE: Final = {
     "returns": ("return scaled_return body upper_wick lower_wick range opening_jump close_position gap bars_since_gap"),
     "volatility": (
-        "log_rv rv_ratio rel_log_rv level log_parkinson rel_log_parkinson log_garman_klass log_rogers_satchell log_yang_zhang "
+        "log_rv deviation rv_ratio rel_log_rv level log_parkinson rel_log_parkinson log_garman_klass log_rogers_satchell log_yang_zhang "
         "log_semivariance_up log_semivariance_down up_share log_ewma_vol log_bipower jump_share fine_log_rv rel_fine_log_rv"
     ),
+    "indicators": "talib rsi macd sma_ratio ema_ratio bollinger atr adx stochastic",
+    "volume": "rel_volume rel_volume_median rel_dollar_volume volume_zscore amihud obv ad vwap_ratio",
     "calendar": "close_hour close_weekday target_hour target_weekday window_hours window_week window_weekend",
     "transforms": "lag difference relative scaled",
 }
@@ -121,7 +123,7 @@ def describe() -> list[dict[str, str]]:
     found = []
     for entry in FEATURES:
         kind: FeatureKind = FEATURES.load(entry.name)
-        feature = _example(kind)
+        feature = parse(entry.name if entry.name != "talib" else "talib.CCI")
         found.append(
             {
                 "name": feature.whole,
@@ -167,6 +169,8 @@ def _feature(text: SpecText) -> Feature:
         else:
             default = parameter.default
             arguments.append(parse(default) if parameter.type == "feature" else default)
+    if isinstance(kind, Completing):
+        arguments = list(kind.complete(*arguments))
     parts = kind.channels(*arguments)
     if text.channel is not None and text.channel not in parts:
         known = did_you_mean(text.channel, parts) if parts else "it has one channel only"
@@ -181,6 +185,8 @@ def _argument(name: str, parameter: Any, text: SpecText | str) -> Any:
             raise UsageError(f"{inner.whole} has {len(inner.names)} channels: pick one, as in {inner.names[0]}")
         return inner
     shown = text if isinstance(text, str) else text.name
+    if parameter.type == "name":
+        return shown
     if parameter.type == "timeframe":
         return Timeframe(shown).name
     try:

@@ -15,7 +15,7 @@ __all__ = ["decayed_mean", "rows_since", "segment_sums", "window_max", "window_m
 Array = NDArray[np.float64]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def rows_since(bar: NDArray[np.int64], bridged: int) -> NDArray[np.int64]:
     """Rows since the start of each bar's run ``(n,)``, where a run ends at a gap of more than ``bridged`` absent bars."""
     age = np.zeros(len(bar), np.int64)
@@ -25,7 +25,7 @@ def rows_since(bar: NDArray[np.int64], bridged: int) -> NDArray[np.int64]:
     return age
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def window_sum(x: Array, n: int) -> Array:
     """Sum of the last ``n`` values at each row ``(rows,)``; over fewer in the first ``n - 1`` rows."""
     size = len(x)
@@ -45,7 +45,7 @@ def window_sum(x: Array, n: int) -> Array:
     return out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def window_max(x: Array, n: int) -> Array:
     """Largest of the last ``n`` values at each row (over fewer in the first ``n - 1`` rows)."""
     size = len(x)
@@ -71,7 +71,7 @@ def window_min(x: Array, n: int) -> Array:
     return smallest
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def window_median(x: Array, n: int) -> Array:
     """Median of the last ``n`` values at each row (over fewer in the first ``n - 1`` rows)."""
     size = len(x)
@@ -94,7 +94,7 @@ def window_median(x: Array, n: int) -> Array:
     return out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def decayed_mean(x: Array, weight: Array, age: NDArray[np.int64], half_life: float, width: int) -> Array:
     """Exponential mean ``sum decay**k x[t-k] / sum decay**k weight[t-k]`` over the last ``width`` rows of the run ``(rows,)``.
 
@@ -116,7 +116,7 @@ def decayed_mean(x: Array, weight: Array, age: NDArray[np.int64], half_life: flo
     return out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def segment_sums(x: Array, weight: Array, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[Array, Array]:
     """Sums of ``x`` and ``weight`` over rows ``begins[i]:ends[i]`` for each i; both bounds must never fall.
 

@@ -11,15 +11,15 @@ from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import DataError, UsageError
 from candelabra.features.bars import Array, Bars
 
-__all__ = ["Feature", "FeatureKind", "Kind", "Parameter", "bars_parameter"]
+__all__ = ["Completing", "Feature", "FeatureKind", "Kind", "Parameter", "bars_parameter"]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument of a feature: ``bars`` (a whole number of bars), ``number``, ``timeframe`` or ``feature`` (another spec)."""
+    """One argument of a feature: ``bars`` (a whole number of bars), ``number``, ``timeframe``, ``feature`` (another spec) or ``name``."""
 
     name: str
-    type: Literal["bars", "number", "timeframe", "feature"] = "bars"
+    type: Literal["bars", "number", "timeframe", "feature", "name"] = "bars"
     default: Any = None
     least: float = 1
 
@@ -74,6 +74,15 @@ class FeatureKind(Protocol):
         ...
 
 
+@runtime_checkable
+class Completing(Protocol):
+    """A kind whose later arguments depend on the first ones."""
+
+    def complete(self, *arguments: Any) -> tuple[Any, ...]:
+        """The arguments with defaults filled in; UsageError when they cannot be."""
+        ...
+
+
 @dataclass(frozen=True)
 class Kind:
     """A feature kind made of plain functions: ``function(bars, *arguments)`` gives a column or a tuple of columns.
@@ -117,8 +126,11 @@ class Feature:
     @cached_property
     def whole(self) -> str:
         """The canonical spec without a channel, e.g. ``rsi(14)``."""
-        inside = ",".join(_spell(a) for a in self.arguments)
-        return f"{self.kind.name}({inside})" if inside else self.kind.name
+        name, arguments = self.kind.name, self.arguments
+        if name == "talib":
+            name, arguments = f"{name}.{arguments[0]}", arguments[1:]
+        inside = ",".join(_spell(a) for a in arguments)
+        return f"{name}({inside})" if inside else name
 
     @property
     def spec(self) -> str:

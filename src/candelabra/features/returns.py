@@ -22,7 +22,8 @@ def log_return(bars: Bars, n: int) -> Array:
 
 def scaled_return(bars: Bars, n: int) -> Array:
     """``return(n) / (exp(level) sqrt(elapsed bars))``: in standard deviations at the causal current level."""
-    return log_return(bars, n) / (np.exp(level_of(bars)) * np.sqrt(bars.elapsed_over(n)))
+    size: Array = np.exp(level_of(bars)) * np.sqrt(bars.elapsed_over(n))
+    return log_return(bars, n) / size
 
 
 def body(bars: Bars) -> Array:

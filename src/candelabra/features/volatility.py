@@ -40,9 +40,11 @@ def log_rv(bars: Bars, n: int) -> Array:
 def level(candles: Candles) -> Array:
     """The causal current volatility level: log sd of one bar's log return, float64 ``(n,)``; NaN for the first bars of a run.
 
-    The mean of two logs: exponential means of the bar variance with half-lives of a day and of a week (in bars, within limits).
-    The bar variance is the average of the squared return and of Garman-Klass with the opening jump: the range makes
-    it precise, the return keeps it in the unit of returns. It is the reference of all ``rel_`` features.
+    The mean of two logs: exponential means of the bar's size with half-lives of a day and of a week (in bars, within limits).
+    The size is the root of the average of the squared return and of Garman-Klass with the opening jump: the range makes it
+    precise, the return keeps it in the unit of returns, and roots are moved less by one crash than squares are (on hourly BTC of
+    2018-2022 the next day's log volatility minus this level has 1 - R2 of 0.505, against 0.534 for squares and 0.61 for squared
+    returns alone). It is the reference of all ``rel_`` features.
     """
     return level_of(Bars(candles))
 
@@ -74,10 +76,11 @@ def bar_variance(bars: Bars) -> Array:
 def _level(bars: Bars) -> Array:
     day, week = level_half_lives(bars.timeframe)
     width = _HALF_LIVES * week
-    variance = 0.5 * (bars.returns**2 + bar_variance(bars))
+    size = np.sqrt(0.5 * (bars.returns**2 + bar_variance(bars)))
     age = bars.age(width)
-    logs = [log_sd(decayed_mean(variance, bars.elapsed, age, h, _HALF_LIVES * h)) for h in (day, week)]
-    return np.where(age >= day, 0.5 * (logs[0] + logs[1]), np.nan)
+    days, weeks = (decayed_mean(size, np.sqrt(bars.elapsed), age, float(h), _HALF_LIVES * h) for h in (day, week))
+    level = 0.5 * (np.log(np.maximum(days, LEAST_SD)) + np.log(np.maximum(weeks, LEAST_SD)))
+    return np.where(age >= day, level, np.nan)
 
 
 def rv_ratio(bars: Bars, a: int, b: int) -> Array:
@@ -88,6 +91,11 @@ def rv_ratio(bars: Bars, a: int, b: int) -> Array:
 def rel_log_rv(bars: Bars, n: int) -> Array:
     """``log_rv(n)`` minus the level."""
     return log_rv(bars, n) - level_of(bars)
+
+
+def deviation(bars: Bars, n: int) -> Array:
+    """Standard deviation of the last ``n`` log returns about their mean (population form)."""
+    return bars.known(np.sqrt(_variance_over(bars, "return", bars.returns, n) * (n - 1) / n), n)
 
 
 def log_parkinson(bars: Bars, n: int) -> Array:
@@ -218,9 +226,15 @@ def _with_level(timeframe: Timeframe, *arguments: object) -> int:
 
 
 LOG_RV = Kind("log_rv", log_rv, "0.5 log(sum of n squared log returns / elapsed bars)", _N, source="Andersen & Bollerslev 1998")
+DEVIATION = Kind("deviation", deviation, "standard deviation of the last n log returns", bars_parameter(20, least=2))
 RV_RATIO = Kind("rv_ratio", rv_ratio, "log_rv(a) - log_rv(b)", (Parameter("a", default=24), Parameter("b", default=168)))
 REL_LOG_RV = Kind("rel_log_rv", rel_log_rv, "log_rv(n) - level", _N, memory=_with_level)
-LEVEL = Kind("level", level_of, "mean of two log sds per bar, exponential means with half-lives of a day and a week", memory=level_warm_up)
+LEVEL = Kind(
+    "level",
+    level_of,
+    "mean of two logs: exponential means of sqrt((return^2 + Garman-Klass)/2), half-lives of a day and a week",
+    memory=level_warm_up,
+)
 LOG_PARKINSON = Kind("log_parkinson", log_parkinson, "0.5 log(mean log(high/low)^2 / (4 log 2))", _N, source="Parkinson 1980")
 REL_LOG_PARKINSON = Kind("rel_log_parkinson", rel_log_parkinson, "log_parkinson(n) - level", bars_parameter(1), memory=_with_level)
 LOG_GARMAN_KLASS = Kind(
