@@ -93,11 +93,13 @@ def _scale_free(bars: Bars, use: Function, raw: Array, known: np.ndarray[Any, np
     elif use.scale == "pattern":
         values = raw / 100.0
     else:
-        values = np.where(flat_over(bars, lookback), use.neutral, raw)
+        values = np.where(flat_over(bars, lookback) & known, use.neutral, raw)
+    if "volume" in use.inputs:  # running sums leave a residue where nothing is traded, and 0/0 of residues is any number
+        untraded = window_max(bars.candles.volume, max(lookback, 1)) == 0
+        values = np.where(untraded & known, use.neutral, values)
     broken = ~np.isfinite(values)
     if broken.any():
         values = np.where(broken & known, use.neutral, values)
-        values = np.where(known, values, np.nan)
     return values
 
 
