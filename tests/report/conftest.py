@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from candelabra.report.inputs import (
     Calibration,
     CandleView,
@@ -30,8 +32,8 @@ from candelabra.report.inputs import (
     VerdictRow,
     VolatilityView,
 )
-from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 HOUR = 3_600_000
 LEVELS = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
 NORMAL = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645])
@@ -44,10 +46,10 @@ class Hours:
 
     symbol: str
     time: NDArray[np.int64]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
 
 
 def walk(symbol: str, bars: int = 6000, seed: int = 5) -> Hours:
@@ -90,11 +92,17 @@ def fill(hours: Hours, *, simulated: bool = False) -> ReportInputs:
         drift = 0.02 * ewma(-r, 3)[test] * np.sqrt(h)
         scale = np.sqrt(h * (0.6 * fast + 0.4 * slow))[test]
         predicted = hours.close[test] * np.exp(drift)
-        closes.append(CloseView(hours.symbol, f"{h}h", hours.time[test] + (h + 1) * HOUR, hours.close[test], hours.close[test + h], predicted))
+        closes.append(
+            CloseView(hours.symbol, f"{h}h", hours.time[test] + (h + 1) * HOUR, hours.close[test], hours.close[test + h], predicted)
+        )
         calibrations.append(calibrate(f"{h}h", outcome, drift, scale, hours.time[test] + HOUR, h))
     realised = 0.5 * np.log(np.array([np.sum(r[t + 1 : t + 25] ** 2) for t in test]) + 1e-12)
     ours, base = 0.5 * np.log(24 * (0.5 * fast + 0.5 * slow)[test]), 0.5 * np.log(24 * fast[test])
-    views.append(VolatilityView(hours.symbol, "24h", hours.time[test] + HOUR, realised, ours, base, "HAR-X + LightGBM", r2(realised, ours), r2(realised, base)))
+    views.append(
+        VolatilityView(
+            hours.symbol, "24h", hours.time[test] + HOUR, realised, ours, base, "HAR-X + LightGBM", r2(realised, ours), r2(realised, base)
+        )
+    )
     return ReportInputs(
         run=RunFacts(
             symbols=(hours.symbol,),
@@ -108,12 +116,14 @@ def fill(hours: Hours, *, simulated: bool = False) -> ReportInputs:
             simulated=simulated,
             trials=12,
             test_openings=1,
-            summary="Volatility over the next day is forecast clearly better than by the best baseline. No skill found in the direction of returns.",
+            summary="Volatility over the next day is forecast clearly better than by the best baseline. No skill found in returns.",
         ),
         verdict=(
             VerdictRow("Volatility, next 24h", "R²", 0.521, "HAR-X + LightGBM", 0.497, 0.024, 0.008, 0.041, 0.0042, "clearly better", ""),
             VerdictRow("Volatility, next 24h", "QLIKE", 0.2581, "HAR-X + LightGBM", 0.2702, 0.0447, 0.011, 0.078, 0.0081, "clearly better"),
-            VerdictRow("Return distribution, 1h", "CRPS", 0.001742, "HAR-X quantiles", 0.001763, 0.0119, 0.0071, 0.0168, 0.00001, "clearly better"),
+            VerdictRow(
+                "Return distribution, 1h", "CRPS", 0.001742, "HAR-X quantiles", 0.001763, 0.0119, 0.0071, 0.0168, 0.00001, "clearly better"
+            ),
             VerdictRow("Return distribution, 24h", "CRPS", 0.00871, "LightGBM quantiles", 0.00869, -0.0023, -0.0101, 0.0061, 0.58, "level"),
             VerdictRow("Return, 1h", "MSE", 3.11e-5, "zero", 3.112e-5, 0.0006, -0.0011, 0.0024, 0.49, "no skill found"),
             VerdictRow("Return, 24h", "MSE", 7.91e-4, "zero", 7.81e-4, -0.0128, -0.0214, -0.0031, 0.009, "clearly worse"),
@@ -153,15 +163,15 @@ def fill(hours: Hours, *, simulated: bool = False) -> ReportInputs:
             MetricColumn("crps", "CRPS", "low"),
             MetricColumn("cover", "90 % cover", None, "percent"),
         ),
-        results=tuple(
-            ResultRow(model, role, hours.symbol, f"{h}h", {"r2": base + 0.01 * h / 24, "qlike": 0.7 - base, "crps": 0.0018 * h**0.5 / (1 + base / 9), "cover": 0.9})
-            for model, role, base in MODELS
-            for h in HORIZONS
-        ),
+        results=tuple(ResultRow(model, role, hours.symbol, f"{h}h", figures(base, h)) for model, role, base in MODELS for h in HORIZONS),
         config_toml='[run]\nseed = 7\ntimeframes = ["1h", "4h", "1d"]\n\n[model]\nname = "ensemble"\n',
         versions={"python": "3.11.2", "numpy": "2.4.1", "torch": "2.13.0"},
         commands=("candelabra train --config config.toml", "candelabra evaluate runs/2024-01-01-ensemble/bundle"),
-    )  # fmt: skip
+    )
+
+
+def figures(base: float, h: int) -> dict[str, float]:
+    return {"r2": base + 0.01 * h / 24, "qlike": 0.7 - base, "crps": 0.0018 * h**0.5 / (1 + base / 9), "cover": 0.9}
 
 
 MODELS = (
@@ -176,7 +186,7 @@ MODELS = (
 )
 
 
-def ewma(values: NDArray[np.float64], halflife: float) -> NDArray[np.float64]:
+def ewma(values: Floats, halflife: float) -> Floats:
     keep, out, state = 0.5 ** (1 / halflife), np.empty(len(values)), float(np.mean(values[:200]))
     for i, v in enumerate(values.tolist()):
         state = keep * state + (1 - keep) * v
@@ -184,7 +194,7 @@ def ewma(values: NDArray[np.float64], halflife: float) -> NDArray[np.float64]:
     return out
 
 
-def r2(actual: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+def r2(actual: Floats, predicted: Floats) -> float:
     return float(1 - np.sum((actual - predicted) ** 2) / np.sum((actual - actual.mean()) ** 2))
 
 
@@ -195,7 +205,7 @@ def ranges(time: NDArray[np.int64]) -> tuple[Range, ...]:
     return tuple(Range(name, a, b, (b - a) // HOUR) for name, a, b in zip(names, cuts[:-1], cuts[1:], strict=True))
 
 
-def candle_view(hours: Hours, variance: NDArray[np.float64], simulated: bool) -> CandleView:
+def candle_view(hours: Hours, variance: Floats, simulated: bool) -> CandleView:
     tail = slice(len(hours.close) - 240, None)
     last = len(hours.close) - 1
     fans = []
@@ -210,7 +220,7 @@ def candle_view(hours: Hours, variance: NDArray[np.float64], simulated: bool) ->
     return CandleView(hours.symbol, "1h", hours.time[tail], *ohlc, tuple(fans), regime, ("bullish", "bearish", "consolidation", "volatile"))
 
 
-def calibrate(horizon: str, outcome: NDArray[np.float64], drift: NDArray[np.float64], scale: NDArray[np.float64], time: NDArray[np.int64], h: int) -> Calibration:  # fmt: skip
+def calibrate(horizon: str, outcome: Floats, drift: Floats, scale: Floats, time: NDArray[np.int64], h: int) -> Calibration:
     z = (outcome - drift) / scale
     nominal = np.array([0.2, 0.5, 0.8, 0.9, 0.95])
     width = np.array([0.253, 0.674, 1.282, 1.645, 1.96])
@@ -260,7 +270,9 @@ def curve(seed: int, rng: np.random.Generator) -> LearningCurve:
     train = 0.55 + 1.2 * np.exp(-step / 40) - 0.00012 * step + rng.normal(0, 0.02, 600)
     at = np.arange(25, 601, 25)
     valid = 0.6 + 0.9 * np.exp(-at / 45) + 0.00000035 * (at - 330 - 20 * seed) ** 2 + rng.normal(0, 0.003, len(at))
-    return LearningCurve("arms", seed, step, train, at, valid, int(at[np.argmin(valid)]), "validation loss did not improve for 8 evaluations")
+    return LearningCurve(
+        "arms", seed, step, train, at, valid, int(at[np.argmin(valid)]), "validation loss did not improve for 8 evaluations"
+    )
 
 
 def quality(symbol: str, seed: int) -> SymbolQuality:

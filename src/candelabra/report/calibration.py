@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from candelabra.report import digits
-from candelabra.report.charts import Spec, column, columns_of_axes, label, layout, line, thin, times
+from candelabra.report.charts import Spec, column, columns_of_axes, layout, line, panel_title, thin, times
 from candelabra.report.inputs import Calibration, ReportInputs
 from candelabra.report.markup import Section, figure
 
@@ -25,7 +25,7 @@ def section(inputs: ReportInputs) -> Section | None:
     says = (
         "Observed minus nominal coverage of the central intervals: dots inside the grey band (± 2 standard errors of independent origins) "
         f"are as good as exact; below 0 the intervals are too narrow.{' Hollow: before conformal calibration.' if before else ''}"
-        f"{f' {told}.' if told else ''}"
+        f"{f' {told[0].upper()}{told[1:]}.' if told else ''}"
     )
     drawn = figure("coverage", _coverage(parts), "Coverage error by level", says)
     with_pit = [p for p in parts if p.pit is not None and len(p.pit)]
@@ -48,7 +48,7 @@ def _told(part: Calibration) -> str:
         return ""
     at = int(np.argmin(np.abs(part.nominal - 0.9)))
     ours = f"the {digits.percent(float(part.nominal[at]), 0)} interval covers {digits.percent(float(part.observed[at]))}"
-    return f"At {part.horizon} {ours} (standard error {digits.percent(float(part.standard_error[at]))})"
+    return f"at {part.horizon} {ours} (standard error {digits.percent(float(part.standard_error[at]))})"
 
 
 def _coverage(parts: tuple[Calibration, ...]) -> Spec:
@@ -76,9 +76,9 @@ def _coverage(parts: tuple[Calibration, ...]) -> Spec:
         axes[f"yaxis{n}"] = {"anchor": f"x{n}", "zeroline": True, "zerolinewidth": 2} | (
             {"matches": "y", "showticklabels": False} if i else {}
         )
-        axes["annotations"].append(_head(part.horizon, domains[i]))
+        axes["annotations"].append(panel_title(part.horizon, domains[i]))
     axes["yaxis"]["title"] = {"text": "observed − nominal, points"}
-    return {"data": data, "layout": layout(340, **axes)}
+    return {"data": data, "layout": layout(360, legend={"y": 1.11}, margin={"t": 64}, **axes)}
 
 
 def _pit(parts: list[Calibration]) -> Spec:
@@ -108,9 +108,9 @@ def _pit(parts: list[Calibration]) -> Spec:
         axes["shapes"].append(_level(1.0, f"x{n} domain", f"y{n}"))
         axes[f"xaxis{n}"] = {"domain": domains[i], "title": {"text": "PIT"}, "range": [0, 1], "anchor": f"y{n}"}
         axes[f"yaxis{n}"] = {"anchor": f"x{n}", "rangemode": "tozero"} | ({"matches": "y", "showticklabels": False} if i else {})
-        axes["annotations"].append(_head(part.horizon, domains[i]))
+        axes["annotations"].append(panel_title(part.horizon, domains[i]))
     axes["yaxis"]["title"] = {"text": "density"}
-    return {"data": data, "layout": layout(290, **axes)}
+    return {"data": data, "layout": layout(310, legend={"y": 1.15}, margin={"t": 64}, **axes)}
 
 
 def _rolling(parts: list[Calibration]) -> Spec:
@@ -137,8 +137,3 @@ def _rolling(parts: list[Calibration]) -> Spec:
 def _level(at: float, xref: str, yref: str) -> Spec:
     line_ = {"color": "@muted", "width": 1.5, "dash": "dot"}
     return {"type": "line", "xref": xref, "yref": yref, "x0": 0, "x1": 1, "y0": round(at, 6), "y1": round(at, 6), "line": line_}
-
-
-def _head(text: str, domain: tuple[float, float]) -> Spec:
-    middle = round((domain[0] + domain[1]) / 2, 4)
-    return {"text": f"<b>{label(text)}</b>", "x": middle, "y": 1, "xref": "paper", "yref": "paper", "yanchor": "bottom", "showarrow": False}

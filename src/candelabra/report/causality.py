@@ -47,7 +47,7 @@ def _of_run(run: RunFacts) -> list[str]:
     said = []
     if run.simulated:
         said.append("The market is simulated: nothing here says anything about real prices.")
-    looks = digits.count(run.test_openings, "time")
+    looks = digits.often(run.test_openings)
     tried = digits.count(run.trials, "configuration")
     said.append(
         f"{tried} tried on validation, the test range opened {looks}: "

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ROLE_COLOUR", "Spec", "column", "columns_of_axes", "label", "layout", "line", "thin", "times"]
+__all__ = ["ROLE_COLOUR", "Spec", "column", "columns_of_axes", "label", "layout", "line", "log_axis", "panel_title", "thin", "times"]
 
 Spec: TypeAlias = dict[str, Any]
 
@@ -78,3 +78,23 @@ def columns_of_axes(parts: int, gap: float = 0.06) -> list[tuple[float, float]]:
     """
     width = (1 - gap * (parts - 1)) / parts
     return [(round(i * (width + gap), 4), round(i * (width + gap) + width, 4)) for i in range(parts)]
+
+
+def panel_title(text: str, domain: tuple[float, float]) -> Spec:
+    """A small bold head over one of several panels."""
+    middle = round((domain[0] + domain[1]) / 2, 4)
+    return {"text": f"<b>{label(text)}</b>", "x": middle, "y": 1, "xref": "paper", "yref": "paper", "yanchor": "bottom", "showarrow": False}
+
+
+def log_axis(low: float, high: float) -> Spec:
+    """A logarithmic axis from ``low`` to ``high`` with full labels at 1, 2 and 5 (plotly shortens them to a puzzling ``2 5 1``).
+
+    >>> log_axis(0.3, 6.0)["ticktext"]
+    ['0.5', '1', '2', '5']
+    """
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low < 3000 else (1,)
+    ticks = [float(f"{m * 10.0**d:.3g}") for d in decades for m in steps]
+    ticks = [t for t in ticks if low <= t <= high]
+    ends = [round(math.log10(low), 4), round(math.log10(high), 4)]
+    return {"type": "log", "range": ends, "tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks]}

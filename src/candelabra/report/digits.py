@@ -6,23 +6,27 @@ import math
 
 from candelabra.candles.frame import format_time
 
-__all__ = ["DASH", "count", "date", "interval", "moment", "p_value", "percent", "signed", "significant", "skill"]
+__all__ = ["DASH", "count", "date", "interval", "moment", "often", "p_value", "percent", "signed", "significant", "skill"]
 
 DASH = "–"
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """A number with ``digits`` significant digits, never in exponents between 1e-5 and 1e15.
+    """A number with ``digits`` significant digits; below 1e-4 as a power of ten.
 
     >>> significant(0.012345), significant(27123.456, 6), significant(-2.0), significant(float("nan"))
     ('0.0123', '27,123.5', '−2.00', '–')
+    >>> significant(3.112e-5, 4)
+    '3.112×10⁻⁵'
     """
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0:
         return "0"
-    if not 1e-5 <= abs(value) < 1e15:
-        return f"{value:.{digits - 1}e}".replace("-", "−")
+    if not 1e-4 <= abs(value) < 1e15:
+        mantissa, power = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa}×10{str(int(power)).translate(RAISED)}".replace("-", "−")
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:,.{places}f}".replace("-", "−")
 
@@ -30,12 +34,12 @@ def significant(value: float | None, digits: int = 3) -> str:
 def percent(value: float | None, places: int = 1) -> str:
     """A fraction as a percentage.
 
-    >>> percent(0.9012), percent(-0.004, 2)
-    ('90.1 %', '−0.40 %')
+    >>> percent(0.9012), percent(-0.004, 2), percent(-0.00001)
+    ('90.1 %', '−0.40 %', '0.0 %')
     """
     if value is None or not math.isfinite(value):
         return DASH
-    return f"{100 * value:,.{places}f} %".replace("-", "−")
+    return f"{round(100 * value, places) + 0.0:,.{places}f} %".replace("-", "−")  # + 0.0: no minus before zero
 
 
 def signed(text: str) -> str:
@@ -91,6 +95,15 @@ def count(value: int, noun: str = "", plural: str = "") -> str:
     if not noun:
         return f"{value:,}"
     return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
+
+
+def often(value: int) -> str:
+    """How often.
+
+    >>> often(1), often(2), often(5)
+    ('once', 'twice', '5 times')
+    """
+    return {1: "once", 2: "twice"}.get(value, f"{value:,} times")
 
 
 def date(time_ms: int) -> str:

@@ -92,6 +92,7 @@ def _figure(view: CandleView) -> Spec:
         "data": traces,
         "layout": layout(
             470,
+            margin={"l": 12, "r": 64},
             xaxis={"type": "date", "rangeslider": {"visible": False}, "range": [int(view.open_time_ms[0]), right + 4 * step]},
             yaxis={"title": {"text": "price"}, "range": column([min(ends) - pad, max(ends) + pad], 6), "side": "right"},
             shapes=[
@@ -106,7 +107,7 @@ def _figure(view: CandleView) -> Spec:
                     "layer": "below",
                     "line": {"width": 0},
                     "fillcolor": f"@regime{code % 6}",
-                    "opacity": 0.22,
+                    "opacity": 0.15,
                 }
                 for start, stop, code in runs
             ],
@@ -179,7 +180,13 @@ def _slider(fans: tuple[Fan, ...], owner: list[int]) -> Spec:
         }
         for i, fan in enumerate(fans)
     ]
-    return {"active": len(fans) // 2, "steps": steps, "currentvalue": {"prefix": "forecast made at "}, "pad": {"t": 34}, "ticklen": 0}
+    return {
+        "active": len(fans) // 2,
+        "steps": steps,
+        "currentvalue": {"prefix": "forecast made at "},
+        "pad": {"t": 34, "l": 44, "r": 24},
+        "ticklen": 0,
+    }
 
 
 def _step(view: CandleView) -> int:

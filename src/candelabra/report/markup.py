@@ -50,14 +50,18 @@ def number(text: str, value: float | None = None, css: str = "", title: str = ""
     return Cell(text, "number", value if value is not None and math.isfinite(value) else None, css, title)
 
 
+def _prose(text: str) -> str:
+    return escape(text).replace(" %", "\u00a0%").replace(" = ", "\u00a0=\u00a0")
+
+
 def caption(text: str) -> str:
     """The one sentence that says what to see (plain text)."""
-    return f'<p class="caption">{escape(text)}</p>'
+    return f'<p class="caption">{_prose(text)}</p>'
 
 
 def note(text: str, css: str = "") -> str:
     """A paragraph of plain text."""
-    return f'<p class="{escape(css)}">{escape(text)}</p>' if css else f"<p>{escape(text)}</p>"
+    return f'<p class="{escape(css)}">{_prose(text)}</p>' if css else f"<p>{_prose(text)}</p>"
 
 
 def figure(key: str, spec: dict[str, Any], title: str, says: str) -> str:
@@ -69,7 +73,7 @@ def figure(key: str, spec: dict[str, Any], title: str, says: str) -> str:
     return (
         f'<figure><h3>{escape(title)}</h3><div class="plot" id="{escape(key)}" style="height:{height}px" role="img" '
         f'aria-label="{escape(title)}"></div><script type="application/json" data-for="{escape(key)}">{data}</script>'
-        f"<figcaption>{escape(says)}</figcaption></figure>"
+        f"<figcaption>{_prose(says)}</figcaption></figure>"
     )
 
 

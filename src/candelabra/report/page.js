@@ -14,7 +14,8 @@
       regime0: "#12b98a", regime1: "#d98ab5", regime2: "#77828e", regime3: "#e69f00", regime4: "#56b4e9", regime5: "#9a82dd",
     },
   };
-  const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+  const CONFIG = { responsive: true, displaylogo: false, displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false,
+    modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
   const scheme = window.matchMedia("(prefers-color-scheme: dark)");
   let printing = false;
   const specs = new Map();

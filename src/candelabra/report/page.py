@@ -74,7 +74,7 @@ def render(inputs: ReportInputs) -> str:
     links = "".join(f'<a href="#{escape(s.key)}">{escape(s.nav)}</a>' for s in sections)
     drawn = "".join(f'<section id="{escape(s.key)}"><h2>{escape(s.title)}</h2>{s.body}</section>' for s in sections)
     title = f"{', '.join(inputs.run.symbols[:3])} · candelabra report"
-    badge = '<span class="badge">simulated</span>' if inputs.run.simulated else ""
+    badge = '<span class="badge">SIMULATED</span>' if inputs.run.simulated else ""
     nav = f'<nav aria-label="Sections"><div>{badge}{links}</div></nav>'
     return _document(title, f"{nav}<main>{verdict.header(inputs)}{drawn}</main>")
 

@@ -24,7 +24,7 @@ def section(inputs: ReportInputs) -> Section | None:
         body += table(head, [_row(q) for q in inputs.quality])
         body += caption("A gap is recorded and never filled: nothing was invented where the exchange was silent.")
     if any(len(q.months) for q in inputs.quality):
-        says = "Share of bars missing in each month; the darker, the more. White months are complete, blank ones lie outside the series."
+        says = "Share of bars missing in each month; the darker, the more. Pale months are complete, blank ones lie outside the series."
         body += figure("calendar", _calendar(inputs.quality), "Coverage calendar", says)
     if inputs.findings:
         found = sorted(inputs.findings, key=lambda f: (ORDER[f.severity], -f.count))

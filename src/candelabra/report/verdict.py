@@ -46,12 +46,12 @@ def section(inputs: ReportInputs) -> Section:
     """The verdict table, with the number of trials behind it."""
     run = inputs.run
     tried = f"{digits.count(run.trials, 'configuration was', 'configurations were')} tried on the validation range"
-    opened = f"the test range has been opened {digits.count(run.test_openings, 'time')}"
+    opened = f"the test range has been opened {digits.often(run.test_openings)}"
     trials = f"Behind these figures: {tried}; {opened}. The more of either, the more of any small advantage is luck."
     if not inputs.verdict:
         return Section("verdict", "Verdict", "Verdict", note("This run was not evaluated: there is no verdict.") + note(trials, "aside"))
     rows = [_row(row) for row in inputs.verdict]
-    head = ("What", "Measure", "Ours", "Best baseline", "", "Skill", "95 % interval", "p", "In words")
+    head = ("What", "Measure", "Ours", "Best baseline", "Its figure", "Skill", "95 % interval", "p", "In words")
     drawn = table(head, rows, css="verdict", row_css=[tone(row) for row in inputs.verdict])
     says = "Skill is the gain over the best baseline on the test range; it counts only where the whole interval lies on one side of 0."
     return Section("verdict", "Verdict", "Verdict", drawn + caption(says) + note(trials, "aside"))
@@ -61,9 +61,9 @@ def _row(row: VerdictRow) -> list[Cell]:
     return [
         words(row.what, "strong"),
         words(row.metric),
-        number(digits.significant(row.ours), css="ours"),
-        number(digits.significant(row.baseline_value)),
+        number(digits.significant(row.ours, 4), css="ours"),
         words(row.baseline, "muted"),
+        number(digits.significant(row.baseline_value, 4)),
         number(digits.skill(row.skill, row.unit), css="strong"),
         number(digits.interval(row.low, row.high, row.unit)),
         number(digits.p_value(row.p_value)),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from candelabra.report import digits
-from candelabra.report.charts import Spec, column, layout, line, thin, times
+from candelabra.report.charts import Spec, column, columns_of_axes, label, layout, line, log_axis, panel_title, thin, times
 from candelabra.report.inputs import Floats, ReportInputs, VolatilityView
 from candelabra.report.markup import Section, choices, figure
 
@@ -46,47 +47,43 @@ def _as_percent(log_volatility: Floats) -> Floats:
         return 100 * np.exp(log_volatility)
 
 
-def _series(view: VolatilityView, rows: np.ndarray) -> Spec:
+def _series(view: VolatilityView, rows: NDArray[np.int64]) -> Spec:
     x = times(view.time_ms[rows])
-    data = [line(x, column(_as_percent(view.realised[rows]), 4), "realised", "@ink", 1)]
+    shown = [_as_percent(view.realised[rows]), _as_percent(view.ours[rows])]
+    data = [line(x, column(shown[0], 4), "realised", "@ink", 1)]
     if view.baseline is not None:
-        name = f"best baseline: {view.baseline_name}"
-        data.append(line(x, column(_as_percent(view.baseline[rows]), 4), name, "@grey", 1.4))
-    data.append(line(x, column(_as_percent(view.ours[rows]), 4), "ours", "@ours", 1.8))
-    axis = {"title": {"text": f"volatility over {view.horizon}, %"}, "type": "log", "dtick": "D2"}
+        shown.append(_as_percent(view.baseline[rows]))
+        data.append(line(x, column(shown[2], 4), f"best baseline: {view.baseline_name}", "@grey", 1.4))
+    data.append(line(x, column(shown[1], 4), "ours", "@ours", 1.8))
+    axis = {"title": {"text": label(f"volatility over {view.horizon}, %")}} | _log_axis(shown)
     return {"data": data, "layout": layout(380, xaxis={"type": "date"}, yaxis=axis, hovermode="x unified")}
 
 
-def _scatter(view: VolatilityView, rows: np.ndarray) -> Spec:
-    y = _as_percent(view.realised[rows])
-    both = [(view.ours, "ours", "@ours", "x", "y")]
-    if view.baseline is not None:
-        both.insert(0, (view.baseline, view.baseline_name, "@grey", "x", "y"))
-        both[1] = (view.ours, "ours", "@ours", "x2", "y2")
-    values = np.concatenate([y, *(_as_percent(forecast[rows]) for forecast, *_ in both)])
+def _log_axis(shown: list[Floats]) -> Spec:
+    values = np.concatenate(shown)
     values = values[np.isfinite(values) & (values > 0)]
-    ends = column([np.log10(values.min()) - 0.05, np.log10(values.max()) + 0.05]) if len(values) else [-1.0, 1.0]
-    edge = column([10**e for e in ends if e is not None])
-    axes: Spec = {}
+    return log_axis(float(values.min()) / 1.1, float(values.max()) * 1.1) if len(values) else {"type": "log"}
+
+
+def _scatter(view: VolatilityView, rows: NDArray[np.int64]) -> Spec:
+    y = _as_percent(view.realised[rows])
+    both = [("ours", "@ours", _as_percent(view.ours[rows]))]
+    if view.baseline is not None:
+        both.insert(0, (view.baseline_name, "@grey", _as_percent(view.baseline[rows])))
+    axis = _log_axis([y, *(forecast for *_, forecast in both)])
+    edge = column([10**e for e in axis.get("range", [-1, 1])])
+    domains = columns_of_axes(len(both), 0.05)
+    axes: Spec = {"annotations": []}
     data: list[Spec] = []
-    for n, (forecast, name, colour, xaxis, yaxis) in enumerate(both):
-        data.append(
-            line([], [], name, colour)
-            | {
-                "mode": "markers",
-                "x": column(_as_percent(forecast[rows]), 4),
-                "y": column(y, 4),
-                "marker": {"color": colour, "size": 4, "opacity": 0.45},
-                "hovertemplate": "forecast %{x:.3g} %<br>came %{y:.3g} %<extra></extra>",
-                "xaxis": xaxis,
-                "yaxis": yaxis,
-            }
-        )
-        data.append(line(edge, edge, "equal", "@muted", 1.2, dash="dot", hoverinfo="skip", showlegend=n == 0, xaxis=xaxis, yaxis=yaxis))
-        domain = [0, 1] if len(both) == 1 else ([0, 0.475], [0.525, 1])[n]
-        axes["xaxis" + xaxis[1:]] = {"type": "log", "range": ends, "domain": domain, "title": {"text": "forecast, %"}, "dtick": "D2"}
-        axes["yaxis" + yaxis[1:]] = {"type": "log", "range": ends, "anchor": xaxis, "dtick": "D2"}
+    for i, (name, colour, forecast) in enumerate(both):
+        n = "" if i == 0 else str(i + 1)
+        on: Spec = {"xaxis": f"x{n}", "yaxis": f"y{n}", "showlegend": False}
+        dots: Spec = {"type": "scatter", "mode": "markers", "x": column(forecast, 4), "y": column(y, 4), "name": label(name)}
+        dots["marker"] = {"color": colour, "size": 4, "opacity": 0.45}
+        data.append(dots | on | {"hovertemplate": "forecast %{x:.3g} %<br>came %{y:.3g} %<extra></extra>"})
+        data.append(line(edge, edge, "equal", "@muted", 1.2, dash="dot", hoverinfo="skip") | on)
+        axes[f"xaxis{n}"] = axis | {"domain": domains[i], "title": {"text": "forecast, %"}, "anchor": f"y{n}"}
+        axes[f"yaxis{n}"] = axis | {"anchor": f"x{n}"} | ({"matches": "y", "showticklabels": False} if i else {})
+        axes["annotations"].append(panel_title(name, domains[i]))
     axes["yaxis"]["title"] = {"text": "realised, %"}
-    if len(both) == 2:
-        axes["yaxis2"] |= {"matches": "y", "showticklabels": False}
     return {"data": data, "layout": layout(400, **axes)}

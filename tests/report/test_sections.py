@@ -1,0 +1,126 @@
+"""What single sections compute: tones, bands, best rows, thinning, digits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candelabra.report import charts, closes, digits, fan, features, results, skill, verdict
+from candelabra.report.inputs import CloseView, Fan, FeatureScore, MetricColumn, ReportInputs, ResultRow, VerdictRow
+
+finite = st.floats(-1e12, 1e12, allow_nan=False)
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))
+def test_a_verdict_takes_a_side_only_when_its_interval_excludes_zero(middle: float, below: float, above: float) -> None:
+    row = VerdictRow("x", "m", 0.0, "b", 0.0, middle, middle - below, middle + above, None, "")
+    assert (verdict.tone(row) == "level") == (row.low <= 0 <= row.high)
+    if verdict.tone(row) != "level":
+        assert (verdict.tone(row) == "better") == (middle > 0)
+
+
+def fan_of(levels: list[float]) -> Fan:
+    return Fan(0, 1.0, np.array([1]), np.array(levels), np.ones((1, len(levels))))
+
+
+def test_bands_are_the_central_intervals_nearest_to_90_80_and_50_per_cent() -> None:
+    levels = [0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975]
+    assert fan.bands(fan_of(levels)) == [(0.9, 1, 7), (0.8, 2, 6), (0.5, 3, 5)]
+    assert fan.bands(fan_of([0.1, 0.5, 0.9])) == [(0.8, 0, 2)]
+    assert fan.bands(fan_of([0.1, 0.5, 0.8])) == []  # not central
+
+
+def test_a_fan_starts_at_the_close_of_its_origin_and_only_one_is_shown_at_first(full_inputs: ReportInputs) -> None:
+    view = full_inputs.candles[0]
+    spec = fan._figure(view)
+    medians = [t for t in spec["data"] if t.get("name") == "median forecast"]
+    assert len(medians) == len(view.fans)
+    assert [t["x"][0] for t in medians] == [f.origin_ms for f in view.fans]
+    assert [t["y"][0] for t in medians] == pytest.approx([f.price for f in view.fans], rel=1e-5)
+    assert sum(t["visible"] for t in medians) == 1
+    for step, f in zip(spec["layout"]["sliders"][0]["steps"], view.fans, strict=True):
+        shown = [t for t, on in zip(spec["data"], step["args"][0]["visible"], strict=True) if on and t.get("name") == "median forecast"]
+        assert [t["x"][0] for t in shown] == [f.origin_ms]
+
+
+def test_true_regimes_are_shaded_in_stretches_that_cover_the_candles(simulated_inputs: ReportInputs) -> None:
+    view = simulated_inputs.candles[0]
+    shapes = fan._figure(view)["layout"]["shapes"]
+    assert len(shapes) == 5
+    assert shapes[0]["x0"] == view.open_time_ms[0]
+    assert shapes[-1]["x1"] == view.open_time_ms[-1] + 3_600_000
+    assert all(a["x1"] == b["x0"] for a, b in zip(shapes[:-1], shapes[1:], strict=True))
+
+
+def close_view(predicted: np.ndarray, actual: np.ndarray, origin: np.ndarray) -> CloseView:
+    return CloseView("A", "1h", np.arange(len(actual), dtype=np.int64), origin, actual, predicted)
+
+
+def test_return_r2_is_one_for_the_truth_zero_for_no_change_and_levels_flatter_both() -> None:
+    rng = np.random.default_rng(3)
+    price = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, 3000)))
+    origin, actual = price[:-1], price[1:]
+    assert closes.return_r2(close_view(actual, actual, origin)) == pytest.approx(1)
+    assert closes.return_r2(close_view(origin, actual, origin)) == pytest.approx(0)
+    assert closes.return_r2(close_view(origin**2 / actual, actual, origin)) < -2  # always the wrong way
+    ours, last = closes.level_r2(close_view(origin, actual, origin))
+    assert ours == last > 0.98
+
+
+def test_the_best_row_is_chosen_within_symbol_and_horizon_and_no_oracle_competes() -> None:
+    rows = (
+        ResultRow("a", "ours", "X", "1h", {"m": 0.2}),
+        ResultRow("b", "baseline", "X", "1h", {"m": 0.1}),
+        ResultRow("o", "oracle", "X", "1h", {"m": 0.9}),
+        ResultRow("b", "baseline", "X", "6h", {"m": math.nan}),
+        ResultRow("a", "ours", "X", "6h", {}),
+        ResultRow("b", "baseline", "Y", "1h", {"m": -1.0}),
+    )
+    assert results.best_rows(rows, MetricColumn("m", "M", "high")) == {0, 5}
+    assert results.best_rows(rows, MetricColumn("m", "M", "low")) == {1, 5}
+    assert results.best_rows(rows, MetricColumn("m", "M")) == set()
+
+
+def test_models_stand_in_order_of_skill_with_ours_in_bold_and_whiskers_at_the_interval(full_inputs: ReportInputs) -> None:
+    spec = skill._figure(full_inputs.skill[0])
+    assert spec["layout"]["yaxis"]["ticktext"][-1] == "<b>ensemble</b>"
+    assert spec["layout"]["yaxis"]["ticktext"][0] == "EWMA"
+    point = full_inputs.skill[0].points[0]
+    trace = next(t for t in spec["data"] if t["name"].startswith("ensemble"))
+    assert point.high is not None
+    assert trace["x"][0] + trace["error_x"]["array"][0] == pytest.approx(point.high, rel=1e-3)
+    worst_first = skill._figure(dataclasses.replace(full_inputs.skill[0], better="low"))
+    assert worst_first["layout"]["yaxis"]["ticktext"][-1] == "EWMA"
+
+
+def test_the_strongest_features_are_those_of_largest_absolute_correlation_and_nan_comes_last() -> None:
+    scores = [FeatureScore(str(i), "1h", "t", c) for i, c in enumerate([0.1, -0.9, math.nan, 0.5])]
+    assert [s.name for s in features.strongest(scores)] == ["1", "3", "0", "2"]
+
+
+@given(st.integers(0, 5000), st.integers(2, 800))
+def test_thinning_keeps_order_both_ends_and_the_limit(length: int, most: int) -> None:
+    rows = charts.thin(length, most)
+    assert len(rows) == min(length, most)
+    assert (np.diff(rows) > 0).all()
+    if length:
+        assert (rows[0], rows[-1]) == (0, length - 1)
+
+
+@given(st.lists(finite, max_size=20))
+def test_rounded_columns_stay_within_half_a_unit_of_the_last_digit(values: list[float]) -> None:
+    for given_, kept in zip(values, charts.column(values, 5), strict=True):
+        assert kept == pytest.approx(given_, rel=5.1e-5, abs=0)
+
+
+@given(finite)
+def test_numbers_are_written_without_ascii_minus_and_with_few_digits(value: float) -> None:
+    for text in (digits.significant(value), digits.percent(value), digits.skill(value, "%"), digits.skill(value, "")):
+        assert "-" not in text
+        assert "nan" not in text
+    assert sum(c.isdigit() for c in digits.significant(value).split("×")[0].lstrip("−0.,")) <= max(3, len(f"{abs(value):.0f}"))
