@@ -1,0 +1,81 @@
+"""`RawCandles`: columns as they came, before anyone knows whether they are candles, each row still knowing where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.candles.frame import VALUE_COLUMNS, Candles, format_time
+from candelabra.candles.timeframe import Timeframe
+
+__all__ = ["NO_TIME", "RawCandles"]
+
+NO_TIME: Final = int(np.iinfo(np.int64).min)  # stands for an open time that is absent
+
+
+@dataclass(frozen=True, eq=False)
+class RawCandles:
+    """Unchecked OHLCV columns of one symbol and timeframe, in the order they were read.
+
+    ``open_time`` int64 ms UTC ``(n,)`` (``NO_TIME`` where absent); values float64 ``(n,)``, NaN where absent; ``missing`` int32 ``(n,)``.
+    ``files`` are the places read, ``file`` int32 ``(n,)`` indexes them, ``row`` int64 ``(n,)`` counts data rows in that file from 0.
+    """
+
+    symbol: str
+    timeframe: Timeframe
+    open_time: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    missing: NDArray[np.int32]
+    files: tuple[str, ...]
+    file: NDArray[np.int32]
+    row: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, candles: Candles) -> RawCandles:
+        """The columns of candles that are already checked."""
+        n, (open_, high, low, close, volume) = len(candles), candles.values()
+        return cls(
+            candles.symbol,
+            candles.timeframe,
+            candles.open_time,
+            open_,
+            high,
+            low,
+            close,
+            volume,
+            candles.missing,
+            (repr(candles),),
+            np.zeros(n, np.int32),
+            np.arange(n, dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+    def values(self) -> tuple[NDArray[np.float64], ...]:
+        """``open, high, low, close, volume``."""
+        return self.open, self.high, self.low, self.close, self.volume
+
+    def rows(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> RawCandles:
+        """The rows at an index, in its order."""
+        names = ("open_time", *VALUE_COLUMNS, "missing", "file", "row")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    def where(self, at: int) -> str:
+        """File, row and time of one row, for messages."""
+        name = self.files[int(self.file[at])]
+        number = int(self.row[at])
+        line = f" (line {number + 2})" if name.lower().endswith((".csv", ".csv.gz", ".zip", ".txt")) else ""
+        time = "no time" if self.open_time[at] == NO_TIME else format_time(int(self.open_time[at]))
+        return f"{name}, row {number}{line}, {time}"
+
+    def describe(self, at: int) -> str:
+        """The values of one row, for messages."""
+        return " ".join(f"{n} {float(v[at]):g}" for n, v in zip(VALUE_COLUMNS, self.values(), strict=True))
