@@ -37,7 +37,12 @@ def by_runs(bars: Bars, call: Callable[..., Any], columns: tuple[Array, ...], ou
     starts = np.flatnonzero(bars.age() == 0)
     if len(starts) == 1 and n > lookback:
         found = call(*columns)
-        return list(found) if isinstance(found, (tuple, list)) else [found]
+        single = list(found) if isinstance(found, (tuple, list)) else [found]
+        for i, values in enumerate(single):
+            if values.dtype != np.float64:
+                single[i] = values.astype(np.float64)
+                single[i][:lookback] = np.nan
+        return single
     out = [np.full(n, np.nan) for _ in range(outputs)]
     for begin, end in zip(starts, [*starts[1:], n], strict=True):
         if end - begin <= lookback:
@@ -45,6 +50,7 @@ def by_runs(bars: Bars, call: Callable[..., Any], columns: tuple[Array, ...], ou
         found = call(*(column[begin:end] for column in columns))
         for target, values in zip(out, found if isinstance(found, (tuple, list)) else (found,), strict=True):
             target[begin:end] = values
+            target[begin : begin + lookback] = np.nan  # whole-number outputs hold 0 there
     return out
 
 
