@@ -176,7 +176,8 @@ def spans(base: Timeframe) -> tuple[int, int, int]:
 
 def default_features(recipe: Recipe, timeframe_: Timeframe) -> tuple[str, ...]:
     """The features of a role when the recipe names none: level-free shapes, a few spans, the calendar of the target window."""
-    shape = ("scaled_return(1)", "scaled(upper_wick)", "scaled(lower_wick)", "rel_log_parkinson(1)")
+    volume = spans(timeframe_)[1] if timeframe_ == recipe.base else 24
+    shape = ("scaled_return(1)", "scaled(upper_wick)", "scaled(lower_wick)", "rel_log_parkinson(1)", f"rel_volume({volume})")
     if timeframe_ < recipe.base:
         return shape
     if timeframe_ > recipe.base:

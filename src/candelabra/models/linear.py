@@ -1,0 +1,177 @@
+"""Linear volatility models: persistence, seasonal, EWMA, HAR, and HAR-X with the calendar of the target window.
+
+Decisions: everything is linear in catalog features, per horizon. HAR-X is fitted *relative to the current volatility level*, with the
+level as one more penalised term, so that ridge shrinks towards "as volatile as now", which survives a shift of the level better than
+a pull to the train mean; the strength of the ridge and the half-life of the sample weights are chosen on validation.
+Sources: Corsi 2009 (HAR), RiskMetrics 1996 (EWMA).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.candles.timeframe import Timeframe
+from candelabra.errors import DataError
+from candelabra.features.catalog import parse
+from candelabra.models.base import FitData
+from candelabra.models.tabular import columns
+from candelabra.models.volatility import LinearVolatility
+from candelabra.windows.recipe import spans
+
+__all__ = ["HarxSettings", "ewma", "har", "harx", "harx_features", "persistence", "seasonal", "stacked"]
+
+Floats = NDArray[np.float64]
+
+
+def persistence(data: FitData) -> LinearVolatility:
+    """Realised volatility of the last day (or short span) goes on; nothing is fitted."""
+    steps = data.targets[0].steps
+    spec = f"log_rv({spans(data.series[0].base)[0]})"
+    return LinearVolatility(0.5 * np.log(np.array(steps, np.float64)), tuple({spec: 1.0} for _ in steps))
+
+
+def seasonal(data: FitData) -> LinearVolatility:
+    """Realised volatility of the same hours a week ago (of the last horizon where a week has too few bars); nothing is fitted."""
+    steps = data.targets[0].steps
+    specs = [_week_ago(data.series[0].base, step, 1) or f"log_rv({step})" for step in steps]
+    return LinearVolatility(0.5 * np.log(np.array(steps, np.float64)), tuple({spec: 1.0} for spec in specs))
+
+
+def ewma(data: FitData) -> LinearVolatility:
+    """Exponentially weighted squared returns; half-life (per horizon) and bias chosen on train."""
+    short, middle, _ = spans(data.series[0].base)
+    half_lives = sorted({max(1, short // 4), max(1, short // 2), short, 2 * short, 3 * short, middle, 2 * middle})
+    steps = data.targets[0].steps
+    intercept, terms = np.zeros(len(steps)), []
+    for h, step in enumerate(steps):
+        best: tuple[float, str] | None = None
+        for half_life in half_lives:
+            spec = f"log_ewma_vol({half_life})"
+            x, y, _ = stacked(data, "train", (spec,), h)
+            error = y - x[:, 0]
+            loss = float(np.var(error))
+            if best is None or loss < best[0]:
+                best, intercept[h] = (loss, spec), float(error.mean())
+        assert best is not None, step
+        terms.append({best[1]: 1.0})
+    return LinearVolatility(intercept, tuple(terms))
+
+
+def har(data: FitData) -> LinearVolatility:
+    """Ordinary least squares on log realised volatility over a day, a week and 30 days (Corsi 2009), per horizon."""
+    specs = tuple(f"log_rv({n})" for n in spans(data.series[0].base))
+    steps = data.targets[0].steps
+    intercept, terms = np.zeros(len(steps)), []
+    for h in range(len(steps)):
+        x, y, _ = stacked(data, "train", specs, h)
+        design = np.column_stack([np.ones(len(x)), x])
+        weights = np.linalg.lstsq(design, y, rcond=None)[0]
+        intercept[h] = weights[0]
+        terms.append(dict(zip(specs, weights[1:].tolist(), strict=True)))
+    return LinearVolatility(intercept, tuple(terms))
+
+
+@dataclass(frozen=True)
+class HarxSettings:
+    """Grids that validation chooses from: ``ridge`` strengths, and half-lives of the sample weights in days (0: all rows count alike)."""
+
+    ridge: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    half_life_days: tuple[float, ...] = (0.0, 730.0, 365.0)
+
+
+def harx_features(base: Timeframe, step: int, fine: Sequence[str] = ()) -> tuple[str, ...]:
+    """Features of HAR-X for one horizon: several spans, ranges, semivariance, volume, the last weeks' same hours, calendar ahead."""
+    short, middle, long = spans(base)
+    quarter = max(2, short // 4)
+    wanted = [f"rel_log_rv({n})" for n in sorted({quarter, short, 3 * short, middle, long})]
+    wanted += [f"relative(log_ewma_vol({n}))" for n in (quarter, short)]
+    wanted += [f"relative(log_parkinson({n}))" for n in (1, quarter, short, middle)]
+    wanted += [f"up_share({short})", f"up_share({middle})", f"jump_share({short})"]
+    wanted += [f"scaled_return({short})", f"scaled_return({middle})"]
+    wanted += [f"rel_dollar_volume({quarter},{short})", f"rel_dollar_volume({short},{middle})", f"amihud({short},{middle})"]
+    wanted += [f"rel_fine_log_rv({tf},{n})" for tf in fine for n in (1, quarter, short, middle)]
+    wanted += [f"relative({spec})" for k in (1, 2, 3, 4) if (spec := _week_ago(base, step, k))]
+    if 86_400_000 % base.milliseconds == 0 and base.milliseconds < 86_400_000:
+        wanted += [*_channels("close_hour"), *_channels("close_weekday"), *_channels(f"window_hours({step})")]
+    wanted += [*_channels(f"window_week({step})"), f"window_weekend({step})"]
+    return tuple(dict.fromkeys(wanted))
+
+
+def harx(data: FitData, settings: HarxSettings | None = None) -> LinearVolatility:
+    """Ridge on `harx_features`, relative to the current level, per horizon; strength and half-life chosen on validation."""
+    grid = settings or HarxSettings()
+    series, target = data.series[0], data.targets[0]
+    fine = [n for n, c in series.candles.items() if c.timeframe < series.base]
+    intercept, terms = np.zeros(len(target.steps)), []
+    for h, step in enumerate(target.steps):
+        specs = ("level", *harx_features(series.base, step, fine))
+        x, y, time = stacked(data, "train", specs, h)
+        xv, yv, _ = stacked(data, "validation", specs, h)
+        y, yv = y - x[:, 0], yv - xv[:, 0]
+        mean, scale = x.mean(0), np.maximum(x.std(0), 1e-9)
+        z, zv = (x - mean) / scale, (xv - mean) / scale
+        best: tuple[float, float, Floats] | None = None
+        for half_life in grid.half_life_days:
+            weight = np.exp2((time - time.max()) / (half_life * 86_400_000)) if half_life else np.ones(len(y))
+            solve = _ridge(z, y, weight)
+            for strength in grid.ridge:
+                constant, slopes = solve(strength)
+                loss = float(np.mean((yv - constant - zv @ slopes) ** 2)) if len(yv) else -strength
+                if best is None or loss < best[0]:
+                    best = (loss, constant, slopes)
+        if best is None:
+            raise DataError("HAR-X has no setting to try: give ridge strengths and half-lives")
+        slopes = best[2] / scale
+        intercept[h] = best[1] - float(slopes @ mean)
+        slopes[0] += 1.0
+        terms.append(dict(zip(specs, slopes.tolist(), strict=True)))
+    return LinearVolatility(intercept, tuple(terms))
+
+
+def stacked(data: FitData, part: str, specs: Sequence[str], horizon: int) -> tuple[Floats, Floats, Floats]:
+    """Features ``(rows, specs)``, log volatility ``(rows,)`` and close times (ms) of a part over all symbols, unknown rows left out."""
+    tables, answers, times = [], [], []
+    for series, targets, rows in zip(data.series, data.targets, getattr(data, f"{part}_rows"), strict=True):
+        x = columns(series, specs, rows).astype(np.float64)
+        y = targets.log_volatility[rows, horizon]
+        known = np.isfinite(x).all(1) & np.isfinite(y)
+        tables.append(x[known])
+        answers.append(y[known])
+        times.append(series.close_time[rows][known].astype(np.float64))
+    x, y, time = np.concatenate(tables), np.concatenate(answers), np.concatenate(times)
+    if part == "train" and len(y) <= 2 * len(specs):
+        raise DataError(
+            f"{len(y)} training rows have every feature and a known target, too few to fit {len(specs)} numbers: give more candles "
+            f"(features remember up to {max(parse(s).warm_up(data.series[0].base) for s in specs)} bars) or a larger train share"
+        )
+    return x, y, time
+
+
+def _channels(spec: str) -> tuple[str, ...]:
+    return parse(spec).names
+
+
+def _week_ago(base: Timeframe, step: int, weeks: int) -> str | None:
+    """Volatility over the target window's own hours, some weeks before; None where a week is not a whole number of bars or too short."""
+    week, rest = divmod(7 * 86_400_000, base.milliseconds)
+    back = weeks * week - step
+    if rest or step > week or weeks * week > 4 * spans(base)[1]:
+        return None
+    return f"lag(log_rv({step}),{back})" if back else f"log_rv({step})"
+
+
+def _ridge(z: Floats, y: Floats, weight: Floats) -> Callable[[float], tuple[float, Floats]]:
+    share = weight / weight.sum()
+    centre, level = share @ z, float(share @ y)
+    zc, yc = z - centre, y - level
+    gram, moment = (zc * share[:, None]).T @ zc, zc.T @ (share * yc)
+
+    def solve(strength: float) -> tuple[float, Floats]:
+        slopes = np.linalg.solve(gram + strength * np.eye(len(gram)), moment)
+        return level - float(slopes @ centre), slopes
+
+    return solve
