@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_true_regimes_are_shaded_in_stretches_that_cover_the_candles(simulated_i
     assert len(shapes) == 5
     assert shapes[0]["x0"] == view.open_time_ms[0]
     assert shapes[-1]["x1"] == view.open_time_ms[-1] + 3_600_000
-    assert all(a["x1"] == b["x0"] for a, b in zip(shapes[:-1], shapes[1:], strict=True))
+    assert all(a["x1"] == b["x0"] for a, b in itertools.pairwise(shapes))
 
 
 def close_view(predicted: np.ndarray, actual: np.ndarray, origin: np.ndarray) -> CloseView:

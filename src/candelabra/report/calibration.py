@@ -6,7 +6,7 @@ import numpy as np
 
 from candelabra.report import digits
 from candelabra.report.charts import Spec, column, columns_of_axes, layout, line, panel_title, thin, times
-from candelabra.report.inputs import Calibration, ReportInputs
+from candelabra.report.inputs import Calibration, Floats, ReportInputs, Times
 from candelabra.report.markup import Section, figure
 
 __all__ = ["section"]
@@ -28,16 +28,20 @@ def section(inputs: ReportInputs) -> Section | None:
         f"{f' {told[0].upper()}{told[1:]}.' if told else ''}"
     )
     drawn = figure("coverage", _coverage(parts), "Coverage error by level", says)
-    with_pit = [p for p in parts if p.pit is not None and len(p.pit)]
+    with_pit = [(p, p.pit) for p in parts if p.pit is not None and len(p.pit)]
     if with_pit:
         says = (
             "Where outcomes fell in the forecast distribution: flat is calibrated, a hump is too wide, a bowl too narrow, a slope biased."
         )
         drawn += figure("pit", _pit(with_pit), "Probability integral transform", says)
-    rolling = [p for p in parts if p.rolling_coverage is not None and p.rolling_time_ms is not None and len(p.rolling_coverage)]
+    rolling = [
+        (p, p.rolling_time_ms, p.rolling_coverage)
+        for p in parts
+        if p.rolling_time_ms is not None and p.rolling_coverage is not None and len(p.rolling_time_ms)
+    ]
     if rolling:
-        window = f" in a window of {rolling[0].rolling_window}" if rolling[0].rolling_window else ""
-        nominal = digits.percent(rolling[0].rolling_nominal, 0)
+        window = f" in a window of {rolling[0][0].rolling_window}" if rolling[0][0].rolling_window else ""
+        nominal = digits.percent(rolling[0][0].rolling_nominal, 0)
         says = f"Coverage of the {nominal} interval{window}: long stays below the dotted line are times when the intervals failed together."
         drawn += figure("rolling", _rolling(rolling), "Coverage over time", says)
     return Section("calibration", "Calibration of the intervals", "Calibration", drawn)
@@ -81,14 +85,13 @@ def _coverage(parts: tuple[Calibration, ...]) -> Spec:
     return {"data": data, "layout": layout(360, legend={"y": 1.11}, margin={"t": 64}, **axes)}
 
 
-def _pit(parts: list[Calibration]) -> Spec:
+def _pit(parts: list[tuple[Calibration, Floats]]) -> Spec:
     data: list[Spec] = []
     axes: Spec = {"annotations": [], "shapes": [], "bargap": 0.04}
     domains = columns_of_axes(len(parts), 0.04)
-    for i, part in enumerate(parts):
+    for i, (part, pit) in enumerate(parts):
         n = "" if i == 0 else str(i + 1)
-        assert part.pit is not None
-        for values, name, colour in ((part.pit, "ours", "@ours"), (part.pit_before, "before calibration", "@grey")):
+        for values, name, colour in ((pit, "ours", "@ours"), (part.pit_before, "before calibration", "@grey")):
             if values is None or not len(values):
                 continue
             density = np.asarray(values, np.float64) * len(values) / max(float(np.sum(values)), 1e-12)
@@ -113,15 +116,13 @@ def _pit(parts: list[Calibration]) -> Spec:
     return {"data": data, "layout": layout(310, legend={"y": 1.15}, margin={"t": 64}, **axes)}
 
 
-def _rolling(parts: list[Calibration]) -> Spec:
+def _rolling(parts: list[tuple[Calibration, Times, Floats]]) -> Spec:
     data = []
-    for i, part in enumerate(parts):
-        assert part.rolling_coverage is not None
-        assert part.rolling_time_ms is not None
-        rows = thin(len(part.rolling_coverage), 900)
-        x, y = times(part.rolling_time_ms[rows]), column(100 * part.rolling_coverage[rows], 4)
+    for i, (part, time_ms, coverage) in enumerate(parts):
+        rows = thin(len(coverage), 900)
+        x, y = times(time_ms[rows]), column(100 * coverage[rows], 4)
         data.append(line(x, y, part.horizon, TONES[i % 4], 1.6, dash=DASHES[i % 4]))
-    nominal = 100 * parts[0].rolling_nominal
+    nominal = 100 * parts[0][0].rolling_nominal
     return {
         "data": data,
         "layout": layout(

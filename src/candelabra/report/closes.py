@@ -11,6 +11,7 @@ from candelabra.report.markup import Section, choices, figure, note, pair
 
 __all__ = ["level_r2", "return_r2", "section"]
 
+MOST_ROWS = 6000  # over all symbols and horizons, so that the page stays small
 HONEST = (
     "A plot of price levels always looks good: repeating the last known close gives the same picture. What was forecast is the move from "
     "there, so judge the scatter of returns on the right, and the verdict table above."
@@ -23,7 +24,8 @@ def section(inputs: ReportInputs) -> Section | None:
     views = [v for v in views if len(v.time_ms)]
     if not views:
         return None
-    drawn = [(f"{v.symbol} {v.horizon}", _pair(i, v)) for i, v in enumerate(views)]
+    most = max(250, MOST_ROWS // len(views))
+    drawn = [(f"{v.symbol} {v.horizon}", _pair(i, v, most)) for i, v in enumerate(views)]
     body = note(HONEST, "aside") + choices("close-choice", drawn, "Symbol and horizon")
     return Section("closes", "Predicted against actual close", "Close", body)
 
@@ -55,7 +57,7 @@ def _returns(view: CloseView) -> tuple[Floats, Floats]:
     return np.log(view.actual_close / view.origin_close), np.log(view.predicted_close / view.origin_close)
 
 
-def _pair(i: int, view: CloseView) -> str:
+def _pair(i: int, view: CloseView, most: int) -> str:
     ours, last = level_r2(view)
     levels = (
         f"R² of the levels: {digits.significant(ours, 5)} for the forecast, {digits.significant(last, 5)} for repeating the last close. "
@@ -67,13 +69,13 @@ def _pair(i: int, view: CloseView) -> str:
         "explains 0 %). Interval and p-value stand in the verdict table."
     )
     return pair(
-        figure(f"levels-{i}", _levels(view), f"Close, {view.horizon} ahead", levels),
-        figure(f"returns-{i}", _scatter(view), f"Return, {view.horizon} ahead", returns),
+        figure(f"levels-{i}", _levels(view, most), f"Close, {view.horizon} ahead", levels),
+        figure(f"returns-{i}", _scatter(view, most), f"Return, {view.horizon} ahead", returns),
     )
 
 
-def _levels(view: CloseView) -> Spec:
-    rows = thin(len(view.time_ms), 1200)
+def _levels(view: CloseView, most: int) -> Spec:
+    rows = thin(len(view.time_ms), min(1200, most))
     x = times(view.time_ms[rows])
     return {
         "data": [
@@ -84,9 +86,9 @@ def _levels(view: CloseView) -> Spec:
     }
 
 
-def _scatter(view: CloseView) -> Spec:
+def _scatter(view: CloseView, most: int) -> Spec:
     actual, predicted = _returns(view)
-    rows = thin(len(actual), 1500)
+    rows = thin(len(actual), min(1500, most))
     x, y = 100 * predicted[rows], 100 * actual[rows]
     reach = float(max(np.max(np.abs(x)), 1e-9))
     return {

@@ -259,6 +259,7 @@ class Calibration:
             standard_error=self.standard_error,
             observed_before=self.observed_before,
         )
+        _one_length(f"rolling coverage at {self.horizon}", rolling_time_ms=self.rolling_time_ms, rolling_coverage=self.rolling_coverage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,6 +308,10 @@ class SymbolQuality:
     zero_volume_bars: int
     months: tuple[str, ...]
     coverage: Floats
+
+    def __post_init__(self) -> None:
+        if len(self.months) != len(self.coverage):
+            raise DataError(f"report: {self.symbol} {self.timeframe} has {len(self.months)} months and {len(self.coverage)} coverages")
 
 
 @dataclass(frozen=True)

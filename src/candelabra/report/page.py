@@ -48,6 +48,8 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
 
+NO_SCRIPT = "<noscript><p class='aside'>The figures need JavaScript, which runs from this file alone; the tables do without.</p></noscript>"
+
 
 def write_report(inputs: ReportInputs, path: Path) -> None:
     """Write the report to ``path`` (HTML, about 5 MB, most of it plotly.js); whole or not at all, the same bytes for the same inputs."""
@@ -76,7 +78,7 @@ def render(inputs: ReportInputs) -> str:
     title = f"{', '.join(inputs.run.symbols[:3])} · candelabra report"
     badge = '<span class="badge">SIMULATED</span>' if inputs.run.simulated else ""
     nav = f'<nav aria-label="Sections"><div>{badge}{links}</div></nav>'
-    return _document(title, f"{nav}<main>{verdict.header(inputs)}{drawn}</main>")
+    return _document(title, f"{nav}<main>{verdict.header(inputs)}{NO_SCRIPT}{drawn}</main>")
 
 
 def _sections(inputs: ReportInputs) -> list[Section]:

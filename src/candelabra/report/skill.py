@@ -21,12 +21,12 @@ def section(inputs: ReportInputs) -> Section | None:
 
 
 def _says(panel: SkillPanel) -> str:
-    zero = f" 0 is {panel.reference}." if panel.reference else ""
     way = "right" if panel.better == "high" else "left"
+    zero = f" 0 is {panel.reference}: a whisker clear of it is a difference from that." if panel.reference else ""
     oracle = (
         " The dashed line is the oracle, which knows the simulated market's truth." if any(p.role == "oracle" for p in panel.points) else ""
     )
-    return f"Further {way} is better; dots whose whiskers overlap are not told apart by this test range.{zero}{oracle}"
+    return f"Further {way} is better.{zero} Whiskers of two models may overlap and yet differ in a paired test: see the verdict.{oracle}"
 
 
 def _figure(panel: SkillPanel) -> Spec:

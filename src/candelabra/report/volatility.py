@@ -12,18 +12,21 @@ from candelabra.report.markup import Section, choices, figure
 
 __all__ = ["section"]
 
+MOST_ROWS = 3000  # over all symbols and horizons, so that the page stays small
+
 
 def section(inputs: ReportInputs) -> Section | None:
     """Per symbol and horizon: the series on a log scale, and the scatter on equal log axes."""
     views = [v for v in inputs.volatility if len(v.time_ms)]
     if not views:
         return None
-    drawn = [(f"{v.symbol} {v.horizon}", _panel(i, v)) for i, v in enumerate(views)]
+    most = max(300, MOST_ROWS // len(views))
+    drawn = [(f"{v.symbol} {v.horizon}", _panel(i, v, most)) for i, v in enumerate(views)]
     return Section("volatility", "Volatility forecast against realised", "Volatility", choices("vol-choice", drawn, "Symbol and horizon"))
 
 
-def _panel(i: int, view: VolatilityView) -> str:
-    rows = thin(len(view.time_ms), 1500)
+def _panel(i: int, view: VolatilityView, most: int) -> str:
+    rows = thin(len(view.time_ms), min(1500, most))
     scores = [f"ours {digits.significant(view.r2_ours)}"] if view.r2_ours is not None else []
     if view.baseline is not None and view.r2_baseline is not None:
         scores.append(f"{view.baseline_name} {digits.significant(view.r2_baseline)}")
