@@ -60,6 +60,13 @@ def test_absent_bars_keep_their_place_in_time():
     assert s.diebold_mariano(a, np.zeros(400), 4, 6) == s.diebold_mariano_sums(total, count, 4, 6)
 
 
+def test_long_lags_give_the_same_variance_as_short_ones_would_by_hand():
+    d = autoregressive(np.random.default_rng(10), 700, 0.5)[:, 0]
+    residual = d - d.mean()
+    by_hand = residual @ residual + 2 * sum((1 - k / 151) * (residual[k:] @ residual[:-k]) for k in range(1, 151))
+    assert s.diebold_mariano(d, np.zeros(700), 5, 150).standard_error == pytest.approx(np.sqrt(by_hand) / 700)
+
+
 def test_two_symbols_that_move_as_one_give_no_more_evidence_than_one():
     d = np.random.default_rng(4).normal(size=500) + 0.05
     one, two = s.diebold_mariano_sums(d, np.ones(500), 1), s.diebold_mariano_sums(2 * d, np.full(500, 2.0), 1)

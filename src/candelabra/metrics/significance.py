@@ -40,6 +40,7 @@ Words = Literal["clearly better", "level", "behind", "clearly worse"]
 
 CONFIDENCE: Final = 0.95
 MARGIN: Final = 0.01
+_DIRECT_LAGS: Final = 100  # beyond this many lags a Fourier transform is cheaper
 _GATHERED: Final = 2_000_000  # numbers gathered at once while resampling, to bound memory
 
 
@@ -113,10 +114,16 @@ def hac_lag(bars: int, horizon: int) -> int:
 
 def _long_run(residual: Floats, lag: int) -> float:
     """Sum of Bartlett-weighted autocovariances times n (Newey and West 1987); ``residual`` is centred, 0 where absent."""
-    total = float(residual @ residual)
-    for k in range(1, lag + 1):
-        total += 2.0 * (1.0 - k / (lag + 1.0)) * float(residual[:-k] @ residual[k:])
-    return total
+    own = float(residual @ residual)
+    if lag == 0:
+        return own
+    weights = 1.0 - np.arange(1, lag + 1) / (lag + 1.0)
+    if lag <= _DIRECT_LAGS:
+        products = np.array([residual[:-k] @ residual[k:] for k in range(1, lag + 1)])
+    else:
+        size = 1 << int(residual.size + lag).bit_length()
+        products = np.fft.irfft(np.abs(np.fft.rfft(residual, size)) ** 2, size)[1 : lag + 1]
+    return own + 2.0 * float(weights @ products)
 
 
 def _slots(loss: ArrayLike) -> tuple[Floats, Floats]:
