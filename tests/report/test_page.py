@@ -271,21 +271,49 @@ def test_importing_the_room_loads_neither_plotly_nor_heavy_libraries() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_draws_every_figure_offline(simulated_inputs: ReportInputs, tmp_path: Path, scheme: str) -> None:
+def dump(html: Path, scheme: str, profile: Path) -> tuple[Reader, str]:
+    """The page as a browser leaves it, and what it logged."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium or chrome on the path")
-    page.write_report(simulated_inputs, tmp_path / "report.html")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=9000"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", "--virtual-time-budget=9000"]
     flags += ["--window-size=1400,2000", f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}", "--enable-logging=stderr"]
-    run = subprocess.run([browser, *flags, "--dump-dom", (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=120)
-    drawn = Reader(run.stdout)
-    assert ("html", "yes") in [(tag, a.get("data-drawn")) for tag, a in drawn.tags]
-    shown = [a for tag, a in drawn.tags if tag == "div" and "js-plotly-plot" in (a.get("class") or "")]
-    hidden = len([a for tag, a in drawn.tags if tag == "div" and a.get("class") == "plot"])
+    run = subprocess.run([browser, *flags, "--dump-dom", html.as_uri()], capture_output=True, text=True, timeout=120)
+    return Reader(run.stdout), run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_draws_every_figure_offline(simulated_inputs: ReportInputs, tmp_path: Path, scheme: str) -> None:
+    page.write_report(simulated_inputs, tmp_path / "report.html")
+    seen, log = dump(tmp_path / "report.html", scheme, tmp_path / "profile")
+    assert ("html", "yes") in [(tag, a.get("data-drawn")) for tag, a in seen.tags]
+    shown = [a for tag, a in seen.tags if tag == "div" and "js-plotly-plot" in (a.get("class") or "")]
+    waiting = [a for tag, a in seen.tags if tag == "div" and a.get("class") == "plot"]
     assert len(shown) >= 12
-    assert hidden == 4  # two horizons of the closes not chosen, two figures each
-    assert not re.search(r"Refused|Content Security Policy|Uncaught", run.stderr)
+    assert len(waiting) == 4  # two horizons of the closes not chosen, two figures each
+    ours = "rgb(111, 177, 255)" if scheme == "dark" else "rgb(10, 91, 196)"
+    assert any(ours in (a.get("style") or "") for _, a in seen.tags)
+    assert not re.search(r"Refused|Content Security Policy|Uncaught", log)
+
+
+@pytest.mark.slow
+def test_a_press_shows_another_horizon_and_sorts_the_results(simulated_inputs: ReportInputs, tmp_path: Path) -> None:
+    press = """<script>
+      document.querySelector('[data-shows="close-choice-2"]').click();
+      const heads = document.querySelectorAll('#results th button'); heads[3].click();
+      const column = [...document.querySelectorAll('#results tbody tr')].map((r) => Number(r.cells[3].dataset.sort));
+      document.body.dataset.falling = String(column.every((v, i) => i === 0 || column[i - 1] >= v) && column.length > 5);
+      heads[0].click();
+      const names = [...document.querySelectorAll('#results tbody tr')].map((r) => r.cells[0].textContent);
+      document.body.dataset.named = String(names.every((v, i) => i === 0 || names[i - 1].localeCompare(v, 'en', { numeric: true }) <= 0));
+    </script></body>"""
+    (tmp_path / "report.html").write_text(page.render(simulated_inputs).replace("</body></html>", press + "</html>"), "utf-8")
+    seen, _ = dump(tmp_path / "report.html", "light", tmp_path / "profile")
+    body = next(a for tag, a in seen.tags if tag == "body")
+    assert (body["data-falling"], body["data-named"]) == ("true", "true")
+    panes = {a["id"]: "hidden" in a for tag, a in seen.tags if tag == "div" and a.get("class") == "pane"}
+    assert panes == {"close-choice-0": True, "close-choice-1": True, "close-choice-2": False}
+    drawn = {a["id"] for tag, a in seen.tags if tag == "div" and "js-plotly-plot" in (a.get("class") or "")}
+    assert {"levels-2", "returns-2"} <= drawn
