@@ -69,7 +69,8 @@ def inspect(candles: Candles | RawCandles) -> QualityReport:
     """Look at candles, or at raw columns that may not be candles, and say what is wrong with them.
 
     Fatal kinds (``FATAL``: such rows cannot become candles, or the series cannot teach anything) make the verdict "unusable";
-    duplicates that repeat exactly, gaps, absent minutes, zero volume, frozen prices, spikes and a missing volatility clustering make it "usable with notes".
+    duplicates that repeat exactly, gaps, absent minutes, zero volume, frozen prices, spikes and a missing volatility clustering make it
+    "usable with notes".
     Spikes are measured against the median move nearby, so that fat tails and volatile years do not count.
 
     >>> c = Candles.of("BTC/USDT", "1h", [0, 3_600_000, 18_000_000], *[[2.0, 2.0, 2.0]] * 4, [1, 1, 0])

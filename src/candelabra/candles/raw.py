@@ -22,6 +22,7 @@ class RawCandles:
 
     ``open_time`` int64 ms UTC ``(n,)`` (``NO_TIME`` where absent); values float64 ``(n,)``, NaN where absent; ``missing`` int32 ``(n,)``.
     ``files`` are the places read, ``file`` int32 ``(n,)`` indexes them, ``row`` int64 ``(n,)`` counts data rows in that file from 0.
+    ``source`` and ``span`` as in :class:`Candles`, where the file says.
     """
 
     symbol: str
@@ -36,6 +37,8 @@ class RawCandles:
     files: tuple[str, ...]
     file: NDArray[np.int32]
     row: NDArray[np.int64]
+    source: Timeframe | None = None
+    span: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, candles: Candles) -> RawCandles:
@@ -54,6 +57,8 @@ class RawCandles:
             (repr(candles),),
             np.zeros(n, np.int32),
             np.arange(n, dtype=np.int64),
+            candles.source,
+            candles.span,
         )
 
     def __len__(self) -> int:

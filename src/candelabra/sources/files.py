@@ -1,0 +1,298 @@
+"""Candles from plain files (CSV, Parquet, Feather) and data frames, and back to Parquet: read right, or refused with the reason."""
+
+from __future__ import annotations
+
+import glob
+import io
+import json
+import os
+import re
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from candelabra.candles.frame import Candles
+from candelabra.candles.raw import RawCandles
+from candelabra.candles.timeframe import Timeframe, timeframe
+from candelabra.errors import DataError, SourceError, UsageError
+from candelabra.registry import did_you_mean
+from candelabra.sources.columns import Columns, read_columns, split_symbol
+from candelabra.sources.settle import OnBad, ReadNotes, frame_of, joined, settled
+
+__all__ = ["ReadNotes", "from_frame", "read_candles", "read_raw", "read_with_notes", "to_pandas", "write_candles"]
+
+Paths = str | Path | Sequence[str | Path]
+
+_ENDINGS: Final = (".csv", ".csv.gz", ".csv.zip", ".zip", ".txt", ".parquet", ".pq", ".feather", ".arrow")
+_METADATA: Final = b"candelabra"
+
+
+def read_candles(
+    paths: Paths, *, symbol: str | None = None, timeframe: str | Timeframe | None = None, on_bad: OnBad = "refuse"
+) -> list[Candles]:
+    """Candles from a file, a folder, a glob or several of them: one series per symbol and timeframe, sorted by both.
+
+    Files are CSV (also .gz, .zip), Parquet or Feather with columns for open time (s, ms, us, ns or dates, UTC), open, high, low, close
+    and volume in any order. Symbol and timeframe come from a column ``symbol``, the file's name (``binance_BTCUSDT_1h.parquet``) and the
+    most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of one series are joined. Rows that repeat exactly and the
+    bar still forming are left out (:func:`read_with_notes` says how many). ``on_bad="drop"`` leaves out rows that are not candles
+    instead of refusing. Raises DataError naming file, row and time, SourceError when a file cannot be opened.
+    """
+    return read_with_notes(paths, symbol=symbol, timeframe=timeframe, on_bad=on_bad)[0]
+
+
+def read_with_notes(
+    paths: Paths,
+    *,
+    symbol: str | None = None,
+    timeframe: str | Timeframe | None = None,
+    on_bad: OnBad = "refuse",
+    now_ms: int | None = None,
+) -> tuple[list[Candles], ReadNotes]:
+    """As :func:`read_candles`, with the notes; ``now_ms`` is the time to judge which bars are closed (default: the clock)."""
+    if on_bad not in ("refuse", "drop"):
+        raise UsageError(f"on_bad must be 'refuse' or 'drop', got {on_bad!r}")
+    notes: list[str] = []
+    dropped: dict[str, int] = {}
+    series = []
+    for raw in read_raw(paths, symbol=symbol, timeframe=timeframe):
+        series.append(settled(raw, on_bad, now_ms if now_ms is not None else int(time.time() * 1000), notes, dropped))
+    return series, ReadNotes(tuple(notes), tuple(dropped.items()))
+
+
+def read_raw(paths: Paths, *, symbol: str | None = None, timeframe: str | Timeframe | None = None) -> list[RawCandles]:
+    """The same columns unchecked, for ``candles.quality.inspect``: one per symbol and timeframe, rows in the order read."""
+    files, many = _files(paths)
+    wanted = None if timeframe is None else _as_timeframe(timeframe)
+    parts: list[tuple[str, RawCandles]] = []
+    for path in files:
+        parts += _read_file(path, symbol, wanted, many)
+    if not parts:
+        raise DataError(f"no candles of {symbol or 'any symbol'} {wanted or ''} in {_shown(paths)} ({len(files)} files): check the names")
+    groups: dict[tuple[str, str], list[tuple[str, RawCandles]]] = {}
+    for venue, raw in parts:
+        groups.setdefault((raw.symbol, raw.timeframe.name), []).append((venue, raw))
+    out = []
+    for (name, frame), members in groups.items():
+        venues = sorted({venue for venue, _ in members})
+        if len(venues) > 1:
+            places = ", ".join(sorted({f for _, raw in members for f in raw.files}))
+            raise DataError(
+                f"{name} {frame} is there from several places ({places}): prices differ by exchange, so name the files of one of them"
+            )
+        out.append(joined([raw for _, raw in members]))
+    return sorted(out, key=lambda raw: (raw.symbol, raw.timeframe.milliseconds))
+
+
+def from_frame(frame: Any, symbol: str | None = None, timeframe: str | Timeframe | None = None, *, on_bad: OnBad = "refuse") -> Candles:
+    """Candles from any eager data frame (pandas, polars, pyarrow, ...) with recognisable columns, or a time index in pandas.
+
+    A column ``symbol`` must hold one symbol. Raises DataError as :func:`read_candles` does.
+    """
+    import narwhals as nw
+
+    try:
+        table = nw.from_native(frame, eager_only=True).to_arrow()
+        if hasattr(frame, "reset_index") and getattr(getattr(frame, "index", None), "dtype", np.dtype(int)).kind == "M":
+            table = nw.from_native(frame.rename_axis("open_time").reset_index(), eager_only=True).to_arrow()
+    except TypeError as error:
+        raise UsageError(f"{type(frame).__name__} is not an eager data frame: give pandas, polars or pyarrow ({error})") from error
+    wanted = None if timeframe is None else _as_timeframe(timeframe)
+    parts = _split(read_columns(table, "the data frame", _base(symbol)), "the data frame", symbol, wanted, {})
+    if len(parts) != 1:
+        raise DataError(f"the data frame holds {len(parts)} symbols ({', '.join(p.symbol for p in parts[:8])}): name one with symbol=")
+    return settled(parts[0], on_bad, int(time.time() * 1000), [], {})
+
+
+def to_pandas(candles: Candles) -> Any:
+    """A pandas DataFrame with a UTC ``open_time`` index (pandas must be installed)."""
+    try:
+        return candles.to_arrow().to_pandas().set_index("open_time")
+    except ImportError as error:
+        raise UsageError("to_pandas needs pandas, which is not installed: pip install pandas") from error
+
+
+def write_candles(candles: Candles, path: str | Path) -> Path:
+    """Write Parquet (zstd, page checksums) that :func:`read_candles` reads back equal; whole or not at all.
+
+    A temporary file beside it is synced and renamed, so a crash leaves the old file or the new one. Raises SourceError when the
+    disk refuses.
+    """
+    import pyarrow.parquet as pq
+
+    target = Path(path)
+    if target.suffix not in (".parquet", ".pq"):
+        raise UsageError(f"candles are written as Parquet: call the file {target.stem}.parquet, not {target.name}")
+    facts = {"symbol": candles.symbol, "timeframe": candles.timeframe.name, "source": candles.source.name, "span": list(candles.span)}
+    table = candles.to_arrow().replace_schema_metadata({_METADATA: json.dumps(facts)})
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        with os.fdopen(handle, "wb") as out:
+            pq.write_table(table, out, compression="zstd", write_page_checksum=True)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, target)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise SourceError(
+            f"cannot write {target}: {error.strerror or error}; nothing was changed: check the disk and the folder"
+        ) from error
+    return target
+
+
+def _as_timeframe(value: str | Timeframe) -> Timeframe:
+    return timeframe(value)
+
+
+def _base(symbol: str | None) -> str | None:
+    return None if symbol is None else symbol.split("/")[0]
+
+
+def _shown(paths: Paths) -> str:
+    return str(paths) if isinstance(paths, str | Path) else ", ".join(str(p) for p in paths[:4])
+
+
+def _files(paths: Paths) -> tuple[list[Path], bool]:
+    """The files meant, and whether they were gathered (then symbol and timeframe select among them)."""
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    files: list[Path] = []
+    gathered = len(given) > 1
+    for one in given:
+        path = Path(one)
+        if path.is_dir():
+            gathered = True
+            inside = sorted(p for p in path.iterdir() if p.name.lower().endswith(_ENDINGS) and not p.name.startswith("."))
+            if not inside:
+                raise SourceError(f"the folder {path} has no files that end in {', '.join(_ENDINGS)}: is it the right one?")
+            files += inside
+        elif path.exists():
+            files.append(path)
+        else:
+            matches = sorted(Path(m) for m in glob.glob(str(one)))
+            if not matches:
+                near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+                hint = did_you_mean(path.name, near) if 0 < len(near) <= 100 else "check the path"
+                raise SourceError(f"there is no file {one}: {hint}")
+            gathered = True
+            files += matches
+    return list(dict.fromkeys(files)), gathered
+
+
+def _read_file(path: Path, symbol: str | None, wanted: Timeframe | None, many: bool) -> list[tuple[str, RawCandles]]:
+    venue, named_symbol, named_frame = _from_name(path.name)
+    if many and ((symbol and named_symbol and named_symbol != symbol) or (wanted and named_frame and named_frame != wanted)):
+        return []
+    table = _table(path)
+    facts = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+    name = (symbol if not many else None) or facts.get("symbol") or named_symbol or symbol
+    columns = read_columns(table, str(path), _base(name))
+    frame = (wanted if not many else None) or (Timeframe(facts["timeframe"]) if facts else named_frame)
+    parts = _split(columns, str(path), name if columns.symbol is None else symbol, frame, facts)
+    return [(venue, raw) for raw in parts if (symbol is None or raw.symbol == symbol) and (wanted is None or raw.timeframe == wanted)]
+
+
+def _from_name(name: str) -> tuple[str, str | None, Timeframe | None]:
+    """Venue, symbol and timeframe as a file's name tells them.
+
+    >>> _from_name("binance_BTCUSDT_1h.parquet")[1:]
+    ('BTC/USDT', Timeframe(name='1h'))
+    """
+    stem = name
+    for ending in sorted(_ENDINGS, key=len, reverse=True):
+        if stem.lower().endswith(ending):
+            stem = stem[: -len(ending)]
+            break
+    tokens = [t for t in re.split(r"[_\-\s.]+", stem) if t]
+    frame = next((Timeframe(t) for t in tokens if re.fullmatch(r"[1-9]\d*[smhdwM]", t)), None)
+    for at, token in enumerate(tokens):
+        pair = split_symbol(f"{token}/{tokens[at + 1]}") if at + 1 < len(tokens) and token.isupper() and tokens[at + 1].isupper() else None
+        found = pair or (split_symbol(token) if token.isupper() else None)
+        if found:
+            return "_".join(tokens[:at]).lower(), found, frame
+    return "", None, frame
+
+
+def _table(path: Path) -> Any:
+    """The file as a ``pyarrow.Table``."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.feather
+    import pyarrow.parquet as pq
+
+    name = path.name.lower()
+    try:
+        if name.endswith((".parquet", ".pq")):
+            return pq.read_table(path, page_checksum_verification=True)
+        if name.endswith((".feather", ".arrow")):
+            return pyarrow.feather.read_table(path)
+        if name.endswith((".csv", ".txt", ".csv.gz", ".zip")):
+            data = _text(path)
+            first, second = (data[:8192].split(b"\n", 2) + [b"", b""])[:2]
+            separator = max(b",;\t|", key=first.count)
+            if second.count(b",") > first.count(b",") and b"open" in second.lower():
+                raise DataError(f"{path}: the header is on line 2, below {first.decode(errors='replace').strip()!r}: delete the first line")
+            return pyarrow.csv.read_csv(io.BytesIO(data), parse_options=pyarrow.csv.ParseOptions(delimiter=chr(separator)))
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise SourceError(f"cannot read {path}: {error}: is the file whole, and of the kind its name says?") from error
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} is not a table that can be read: {error}: open it and check its header and rows") from error
+    raise UsageError(f"{path}: files that end in {', '.join(_ENDINGS)} can be read")
+
+
+def _text(path: Path) -> bytes:
+    import gzip
+
+    name = path.name.lower()
+    if name.endswith(".gz"):
+        return gzip.decompress(path.read_bytes())
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            inside = [n for n in archive.namelist() if n.lower().endswith((".csv", ".txt")) and not n.startswith("__MACOSX")]
+            if len(inside) != 1:
+                raise DataError(f"{path} holds {len(inside)} CSV files, and one is needed: unpack it and give the folder")
+            return archive.read(inside[0])
+    return path.read_bytes()
+
+
+def _split(columns: Columns, where: str, symbol: str | None, frame: Timeframe | None, facts: dict[str, Any]) -> list[RawCandles]:
+    """One table as raw candles per symbol."""
+    n = len(columns.open_time)
+    if n == 0:
+        raise DataError(f"{where} has no rows: fetch the candles again")
+    if columns.symbol is None:
+        if symbol is None:
+            raise UsageError(f"{where} does not say which symbol it holds: name it, as symbol='BTC/USDT' (or call the file BTCUSDT_1h.csv)")
+        chosen = {symbol: np.arange(n)}
+    else:
+        names = {str(s): split_symbol(str(s)) or str(s) for s in np.unique(columns.symbol)}
+        if symbol is not None and symbol not in names.values():
+            if len(names) > 1:
+                return []
+            names = dict.fromkeys(names, symbol)
+        chosen = {kept: np.flatnonzero(columns.symbol == s) for s, kept in names.items() if symbol is None or kept == symbol}
+    out = []
+    for kept, rows in chosen.items():
+        times = columns.open_time[rows]
+        open_, high, low, close, volume = (v[rows] for v in columns.values)
+        known = columns.missing is not None and bool(facts)
+        missing = columns.missing[rows] if known and columns.missing is not None else np.zeros(len(times), np.int32)
+        step = frame_of(times, f"{where} ({kept})", frame)
+        number = np.asarray(rows, dtype=np.int64)
+        source = Timeframe(facts["source"]) if facts else None
+        span = tuple(facts["span"]) if facts else None
+        at = np.zeros(len(times), np.int32)
+        raw = RawCandles(kept, step, times, open_, high, low, close, volume, missing, (where,), at, number, source, span)
+        out.append(raw)
+    return out
