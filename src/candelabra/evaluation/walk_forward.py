@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +126,7 @@ def _key(name: str, settings: str, seed: int, data: str, fold: Split) -> str:
 
 def _write(path: Path, outputs: list[ModelOutput], calibration: Calibration) -> None:
     """Whole or not at all: a temporary file beside it, flushed to disk, then renamed."""
-    arrays: dict[str, NDArray[np.float32]] = {}
+    arrays: dict[str, Any] = {}
     for s, output in enumerate(outputs):
         arrays |= {f"quantiles{s}": output.quantiles, f"mean{s}": output.mean, f"log_volatility{s}": output.log_volatility}
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
