@@ -87,8 +87,8 @@ def _open(onnx_bytes: bytes) -> Any:
 def trees_to_onnx(boosters: Sequence[Mapping[str, Any]], column_count: int) -> bytes:
     """One ONNX ensemble from dumped boosters (LightGBM's ``dump_model()``), an output for each.
 
-    Thresholds are rounded *down* to float32: then ``x <= t`` holds for a float32 ``x`` exactly when it held in double. A missing
-    value goes the node's default way where missing values were seen in training, else where 0 goes, as LightGBM does.
+    Thresholds, leaves and sums are double, as LightGBM's are, so that every row ends in the same leaf; the float32 columns are widened on
+    the way in. A missing value goes the node's default way where missing values were seen in training, else where 0 goes.
     """
     from onnx import TensorProto, helper
 
@@ -101,9 +101,13 @@ def trees_to_onnx(boosters: Sequence[Mapping[str, Any]], column_count: int) -> b
             _add_tree(info["tree_structure"], tree, output, nodes, targets)
             tree += 1
     attributes: dict[str, Any] = {f"nodes_{k}": v for k, v in nodes.items()} | {f"target_{k}": v for k, v in targets.items()}
+    for name in ("nodes_values", "target_weights"):
+        values = attributes.pop(name)
+        attributes[f"{name}_as_tensor"] = helper.make_tensor(name, TensorProto.DOUBLE, [len(values)], values)
+    widen = helper.make_node("Cast", ["columns"], ["wide"], to=TensorProto.DOUBLE)
     node = helper.make_node(
         "TreeEnsembleRegressor",
-        ["columns"],
+        ["wide"],
         ["values"],
         domain="ai.onnx.ml",
         n_targets=len(boosters),
@@ -112,7 +116,7 @@ def trees_to_onnx(boosters: Sequence[Mapping[str, Any]], column_count: int) -> b
         **attributes,
     )
     graph = helper.make_graph(
-        [node],
+        [widen, node],
         "trees",
         [helper.make_tensor_value_info("columns", TensorProto.FLOAT, [None, column_count])],
         [helper.make_tensor_value_info("values", TensorProto.FLOAT, [None, len(boosters)])],
@@ -137,15 +141,9 @@ def _add_tree(root: Mapping[str, Any], tree: int, output: int, nodes: dict[str, 
         else:
             threshold = float(node["threshold"])
             missing_left = node["default_left"] if node["missing_type"] == "NaN" else threshold >= 0
-            leaf = (int(node["split_feature"]), "BRANCH_LEQ", _float32_below(threshold), count, count + 1, int(missing_left))
+            leaf = (int(node["split_feature"]), "BRANCH_LEQ", threshold, count, count + 1, int(missing_left))
             waiting += [(node["left_child"], count), (node["right_child"], count + 1)]
             count += 2
         keys = ("featureids", "modes", "values", "truenodeids", "falsenodeids", "missing_value_tracks_true")
         for key, value in zip(keys, leaf, strict=True):
             nodes[key].append(value)
-
-
-def _float32_below(value: float) -> float:
-    """The largest float32 not above ``value``."""
-    nearest = np.float32(value)
-    return float(np.nextafter(nearest, np.float32(-np.inf)) if float(nearest) > value else nearest)
