@@ -67,7 +67,11 @@ def test_shrinkage_reads_validation_only_and_the_rest_calibration_only():
 def test_a_model_of_volatility_alone_has_a_scale_and_nothing_else():
     given_ = world(0)
     blank = np.full_like(given_.output.mean, np.nan)
-    alone = Outcomes(ModelOutput(np.full_like(given_.output.quantiles, np.nan), blank, given_.output.log_volatility), given_.returns, given_.log_volatility)
+    alone = Outcomes(
+        ModelOutput(np.full_like(given_.output.quantiles, np.nan), blank, given_.output.log_volatility),
+        given_.returns,
+        given_.log_volatility,
+    )
     found = fit_calibration(("1h", "6h"), alone, alone)
     assert found.intervals is None
     assert found.mean_shrinkage == (0.0, 0.0)
@@ -76,7 +80,9 @@ def test_a_model_of_volatility_alone_has_a_scale_and_nothing_else():
 
 def test_outcomes_of_several_symbols_stand_one_below_the_other():
     given_ = world(0, 10)
-    targets = Targets((Timeframe("1h"), Timeframe("6h")), (1, 6), Timeframe("5m"), given_.returns, given_.log_volatility, np.zeros((10, 2), np.int64))
+    targets = Targets(
+        (Timeframe("1h"), Timeframe("6h")), (1, 6), Timeframe("5m"), given_.returns, given_.log_volatility, np.zeros((10, 2), np.int64)
+    )
     rows = [np.array([1, 2]), np.array([5])]
     joined = outcomes([targets, targets], rows, [given_.output.rows(r) for r in rows])
     np.testing.assert_array_equal(joined.returns, given_.returns[[1, 2, 5]])

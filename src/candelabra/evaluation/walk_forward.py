@@ -146,10 +146,10 @@ def _read(path: Path) -> tuple[list[ModelOutput], Calibration] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             levels = tuple(float(x) for x in file["levels"])
             count = sum(name.startswith("mean") for name in file.files)
             outputs = [ModelOutput(file[f"quantiles{s}"], file[f"mean{s}"], file[f"log_volatility{s}"], levels) for s in range(count)]
             return outputs, Calibration.from_json(str(file["calibration"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, CandelabraError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, CandelabraError):
         return None
