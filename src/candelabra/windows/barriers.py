@@ -1,0 +1,120 @@
+"""Triple-barrier labels (Lopez de Prado 2018, chapter 3): which comes first, a rise, a fall, or the end of patience."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from candelabra.candles.frame import Candles
+from candelabra.candles.hindsight import Hindsight
+from candelabra.errors import DataError, UsageError
+
+__all__ = ["BarrierLabels", "triple_barrier"]
+
+
+@dataclass(frozen=True, eq=False)
+class BarrierLabels(Hindsight):
+    """What each bar's close led to, per bar ``(n,)``.
+
+    ``label`` int8: 1 the upper barrier was touched first, -1 the lower, 0 neither within the patience; ``returns`` float64: log return from the
+    close to the barrier touched (to the last close at 0), NaN where unknown; ``touch_row`` int32: the bar that touched or ended it, -1 where
+    unknown; ``known_at`` int64 ms: its close time, int64 maximum where unknown (label 0 there).
+    """
+
+    label: NDArray[np.int8]
+    returns: NDArray[np.float64]
+    touch_row: NDArray[np.int32]
+    known_at: NDArray[np.int64]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which labels are known at all."""
+        return self.touch_row >= 0
+
+
+def triple_barrier(
+    candles: Candles,
+    volatility: ArrayLike,
+    patience: int,
+    *,
+    up: float = 2.0,
+    down: float = 2.0,
+    max_absent: float = 0.05,
+) -> BarrierLabels:
+    """Labels with barriers ``up`` and ``down`` times ``volatility`` above and below each close (in logs), within ``patience`` bars of time.
+
+    ``volatility`` ``(bars,)``: standard deviation of a log return, known at each close (e.g. ``exp(level) * sqrt(patience)``); NaN leaves the label unknown.
+    A barrier is touched by a bar's high or low. A bar that opens beyond a barrier touched that one; where both lie inside one bar's range, the
+    one nearer to its open counts. A label is unknown where the candles end too early, or where more than ``max_absent`` of the bars up to its end are
+    absent. Raises UsageError for impossible settings, DataError when ``volatility`` does not fit the candles.
+    """
+    sigma = np.asarray(volatility, np.float64)
+    if sigma.shape != (len(candles),):
+        raise DataError(f"volatility has shape {sigma.shape} for {len(candles)} bars: give one value a bar")
+    if patience < 1 or up <= 0 or down <= 0:
+        raise UsageError(f"barriers up {up}, down {down} within {patience} bars cannot be: all must be above 0")
+    label, returns, touch = _first_touch(
+        np.log(candles.open),
+        np.log(candles.high),
+        np.log(candles.low),
+        np.log(candles.close),
+        candles.bar,
+        sigma,
+        patience,
+        up,
+        down,
+        max_absent,
+    )
+    known_at = (
+        np.where(touch >= 0, candles.close_time[np.maximum(touch, 0)], np.iinfo(np.int64).max) if len(candles) else np.zeros(0, np.int64)
+    )
+    return BarrierLabels(label, returns, touch, known_at)
+
+
+@njit(cache=True)
+def _first_touch(
+    open_: NDArray[np.float64],
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    close: NDArray[np.float64],
+    bar: NDArray[np.int64],
+    sigma: NDArray[np.float64],
+    patience: int,
+    up: float,
+    down: float,
+    max_absent: float,
+) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.int32]]:
+    n = len(close)
+    label = np.zeros(n, np.int8)
+    returns = np.full(n, np.nan)
+    touch = np.full(n, -1, np.int32)
+    for t in range(n):
+        if not sigma[t] > 0:
+            continue
+        upper, lower = close[t] + up * sigma[t], close[t] - down * sigma[t]
+        end, found, last = bar[t] + patience, 0, t
+        k = t + 1
+        while k < n and bar[k] <= end:
+            last = k
+            rises, falls = high[k] >= upper, low[k] <= lower
+            if rises and falls:
+                found = 1 if upper - open_[k] <= open_[k] - lower else -1
+            elif rises:
+                found = 1
+            elif falls:
+                found = -1
+            if found != 0:
+                break
+            k += 1
+        if found == 0 and (last == t or (bar[last] != end and k >= n)):
+            continue
+        span = bar[last] - bar[t] if found != 0 else patience
+        if span - (last - t) > max_absent * span:
+            continue
+        label[t] = found
+        touch[t] = last
+        returns[t] = (upper if found == 1 else lower if found == -1 else close[last]) - close[t]
+    return label, returns, touch
