@@ -48,23 +48,15 @@ def resample(candles: Candles, timeframe_: str | Timeframe) -> Candles:
         empty = candles.rows(slice(0, 0))
         return Candles.sealed(candles.symbol, coarse, empty.open_time, list(empty.values()), empty.missing, candles.source, candles.span)
     opens = coarse.floor(candles.open_time[starts])
-    closes = coarse.next(opens)
     # Only the outermost bars can reach beyond the span: every row lies inside it.
     first = int(opens[0] < candles.span[0])
-    last = len(starts) - int(closes[-1] > candles.span[1])
+    last = len(starts) - int(coarse.next(opens[-1]) > candles.span[1])
     ends = np.append(starts[1:], len(candles))[first:last]
-    starts, opens, closes = starts[first:last], opens[first:last], closes[first:last]
-    expected = _count(candles.source, opens, closes)
-    if fine.is_calendar:
-        per_row = _count(candles.source, candles.open_time, candles.close_time)
-        present = np.array([per_row[a:b].sum() for a, b in zip(starts, ends, strict=True)], np.int64)
-    else:
-        per_bar = int(_count(candles.source, candles.open_time[:1], candles.close_time[:1])[0])
-        present = (ends - starts) * per_bar
+    starts, opens = starts[first:last], opens[first:last]
     open_, high, low, close, volume, missing = _aggregate(
         candles.open, candles.high, candles.low, candles.close, candles.volume, candles.missing, starts, ends
     )
-    missing += (expected - present).astype(np.int32)
+    missing += _absent(candles, coarse, opens, starts, ends)
     return Candles.sealed(candles.symbol, coarse, opens, [open_, high, low, close, volume], missing, candles.source, candles.span)
 
 
@@ -81,9 +73,22 @@ def cascade(candles: Candles, timeframes: Iterable[str | Timeframe]) -> dict[str
     return {t.name: made[t] for t in wanted}
 
 
-def _count(source: Timeframe, opens: NDArray[np.int64], closes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many source bars fit between open and close times."""
-    return source.index(closes) - source.index(opens)
+def _absent(
+    candles: Candles, coarse: Timeframe, opens: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Source bars of each coarse bar that lie in finer bars without a row."""
+
+    def count(frame: Timeframe, times: NDArray[np.int64]) -> NDArray[np.int64] | int:
+        if not frame.is_calendar:
+            return frame.milliseconds // candles.source.milliseconds
+        return candles.source.index(frame.next(times)) - candles.source.index(times)
+
+    per_row = count(candles.timeframe, candles.open_time)
+    if isinstance(per_row, int):
+        present = (ends - starts) * per_row
+    else:
+        present = np.array([per_row[a:b].sum() for a, b in zip(starts, ends, strict=True)], np.int64)
+    return (count(coarse, opens) - present).astype(np.int32)
 
 
 def _starts(candles: Candles, coarse: Timeframe) -> NDArray[np.int64]:

@@ -61,6 +61,8 @@ def read_columns(table: Any, where: str, base: str | None = None) -> Columns:
             f"{where}: no column for {', '.join(absent)}; the columns are {', '.join(map(repr, table.column_names[:16]))}: "
             + _form(list(names), list(table.column_names))
         )
+    if table.num_rows == 0:
+        raise DataError(f"{where} has no rows: fetch the candles again")
     volume = _volume(names, base, where, list(table.column_names))
     values = tuple(_numbers(table.column(c), c, where) for c in [*prices, volume] if c is not None)
     missing = None

@@ -38,10 +38,10 @@ def read_candles(
     """Candles from a file, a folder, a glob or several of them: one series per symbol and timeframe, sorted by both.
 
     Files are CSV (also .gz, .zip), Parquet or Feather with columns for open time (s, ms, us, ns or dates, UTC), open, high, low, close
-    and volume in any order. Symbol and timeframe come from a column ``symbol``, the file's name (``binance_BTCUSDT_1h.parquet``) and the
-    most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of one series are joined. Rows that repeat exactly and the
-    bar still forming are left out (:func:`read_with_notes` says how many). ``on_bad="drop"`` leaves out rows that are not candles
-    instead of refusing. Raises DataError naming file, row and time, SourceError when a file cannot be opened.
+    and volume in any order. Symbol and timeframe come from a column ``symbol``, the file's name (``binance_BTCUSDT_1h.parquet``) and
+    the most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of one series are joined. Rows that
+    repeat exactly and the bar still forming are left out (:func:`read_with_notes` says how many). ``on_bad="drop"`` leaves out rows
+    that are not candles instead of refusing. Raises DataError naming file, row and time, SourceError when a file cannot be opened.
     """
     return read_with_notes(paths, symbol=symbol, timeframe=timeframe, on_bad=on_bad)[0]
 
@@ -239,7 +239,7 @@ def _table(path: Path) -> Any:
             return pyarrow.feather.read_table(path)
         if name.endswith((".csv", ".txt", ".csv.gz", ".zip")):
             data = _text(path)
-            first, second = (data[:8192].split(b"\n", 2) + [b"", b""])[:2]
+            first, second = [*data[:8192].split(b"\n", 2), b"", b""][:2]
             separator = max(b",;\t|", key=first.count)
             if second.count(b",") > first.count(b",") and b"open" in second.lower():
                 raise DataError(f"{path}: the header is on line 2, below {first.decode(errors='replace').strip()!r}: delete the first line")
@@ -269,8 +269,6 @@ def _text(path: Path) -> bytes:
 def _split(columns: Columns, where: str, symbol: str | None, frame: Timeframe | None, facts: dict[str, Any]) -> list[RawCandles]:
     """One table as raw candles per symbol."""
     n = len(columns.open_time)
-    if n == 0:
-        raise DataError(f"{where} has no rows: fetch the candles again")
     if columns.symbol is None:
         if symbol is None:
             raise UsageError(f"{where} does not say which symbol it holds: name it, as symbol='BTC/USDT' (or call the file BTCUSDT_1h.csv)")

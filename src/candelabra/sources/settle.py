@@ -88,7 +88,8 @@ def frame_of(times: NDArray[np.int64], where: str, stated: Timeframe | None) -> 
     if found is None:
         raise DataError(
             f"{where}: the most common step between bars, {_duration(step)}, is no timeframe "
-            f"({counts.max()} of {len(known) - 1} steps, from {format_time(int(known[0]))}): are these open times of bars on a regular grid? If so, name it with timeframe="
+            f"({counts.max()} of {len(known) - 1} steps, from {format_time(int(known[0]))}): "
+            "are these open times of bars on a regular grid? If so, name it with timeframe="
         )
     return found
 
@@ -119,7 +120,11 @@ def joined(parts: list[RawCandles]) -> RawCandles:
     file = np.repeat(np.arange(len(parts), dtype=np.int32), [len(p) for p in parts])
     spans = [p.span for p in parts if p.span is not None]
     span = (min(s[0] for s in spans), max(s[1] for s in spans)) if len(spans) == len(parts) else None
-    return replace(parts[0], files=tuple(p.files[0] for p in parts), file=file, span=span, **columns)
+    whole = replace(parts[0], files=tuple(p.files[0] for p in parts), file=file, span=span, **columns)
+    # Files may overlap; rows out of order inside one file are a finding and stay where they are.
+    if all((np.diff(p.open_time) >= 0).all() for p in parts):
+        whole = whole.rows(np.argsort(whole.open_time, kind="stable"))
+    return whole
 
 
 def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropped: dict[str, int]) -> Candles:
