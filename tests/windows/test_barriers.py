@@ -64,9 +64,9 @@ def test_labels_equal_a_slow_search_and_read_nothing_after_they_are_known(seed, 
 def test_labels_are_hindsight_and_doors_refuse_them():
     labels = triple_barrier(candles_of([100.0, 101, 102]), np.full(3, 0.01), 1)
     assert isinstance(labels, Hindsight)
-    with pytest.raises(UsageError, match="features were given BarrierLabels, which knows the future"):
-        refuse_hindsight("features", candles_of([1.0]), labels)
-    refuse_hindsight("features", candles_of([1.0]))
+    with pytest.raises(UsageError, match="a feature was given BarrierLabels, which knows the future"):
+        refuse_hindsight("a feature", candles_of([1.0]), labels)
+    refuse_hindsight("a feature", candles_of([1.0]))
 
 
 def test_impossible_barriers_are_refused():

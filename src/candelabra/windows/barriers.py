@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from candelabra.candles.frame import Candles
 from candelabra.candles.hindsight import Hindsight
 from candelabra.errors import DataError, UsageError
+from candelabra.windows.targets import time_after
 
 __all__ = ["BarrierLabels", "triple_barrier"]
 
@@ -19,9 +20,9 @@ __all__ = ["BarrierLabels", "triple_barrier"]
 class BarrierLabels(Hindsight):
     """What each bar's close led to, per bar ``(n,)``.
 
-    ``label`` int8: 1 the upper barrier was touched first, -1 the lower, 0 neither within the patience; ``returns`` float64: log return from the
-    close to the barrier touched (to the last close at 0), NaN where unknown; ``touch_row`` int32: the bar that touched or ended it, -1 where
-    unknown; ``known_at`` int64 ms: its close time, int64 maximum where unknown (label 0 there).
+    ``label`` int8: 1 the upper barrier was touched first, -1 the lower, 0 neither within the patience. ``returns`` float64: log return
+    from the close to the barrier touched (to the last close at 0), NaN where unknown. ``touch_row`` int32: the bar that touched or
+    ended it, -1 where unknown. ``known_at`` int64 ms: close of the touching bar, end of the patience at 0, int64 maximum where unknown.
     """
 
     label: NDArray[np.int8]
@@ -44,11 +45,11 @@ def triple_barrier(
     down: float = 2.0,
     max_absent: float = 0.05,
 ) -> BarrierLabels:
-    """Labels with barriers ``up`` and ``down`` times ``volatility`` above and below each close (in logs), within ``patience`` bars of time.
+    """Labels with barriers ``up`` and ``down`` times ``volatility`` above and below each close (in logs), for ``patience`` bars of time.
 
-    ``volatility`` ``(bars,)``: standard deviation of a log return, known at each close (e.g. ``exp(level) * sqrt(patience)``); NaN leaves the label unknown.
-    A barrier is touched by a bar's high or low. A bar that opens beyond a barrier touched that one; where both lie inside one bar's range, the
-    one nearer to its open counts. A label is unknown where the candles end too early, or where more than ``max_absent`` of the bars up to its end are
+    ``volatility`` ``(bars,)``: standard deviation of a log return, known at each close (e.g. ``exp(level) * sqrt(patience)``); NaN
+    leaves the label unknown. A barrier is touched by a bar's high or low; where both lie inside one bar's range, the one nearer to its
+    open counts. A label is unknown where the candles end too early, or where more than ``max_absent`` of the bars up to its end are
     absent. Raises UsageError for impossible settings, DataError when ``volatility`` does not fit the candles.
     """
     sigma = np.asarray(volatility, np.float64)
@@ -68,9 +69,8 @@ def triple_barrier(
         down,
         max_absent,
     )
-    known_at = (
-        np.where(touch >= 0, candles.close_time[np.maximum(touch, 0)], np.iinfo(np.int64).max) if len(candles) else np.zeros(0, np.int64)
-    )
+    ended = np.where(label == 0, time_after(candles.timeframe, candles.close_time, patience), candles.close_time[np.maximum(touch, 0)])
+    known_at = np.where(touch >= 0, ended, np.iinfo(np.int64).max)
     return BarrierLabels(label, returns, touch, known_at)
 
 
