@@ -102,8 +102,21 @@ class Bars:
         return found
 
     def known(self, values: Array, bars_before: int, window: int | None = None) -> Array:
-        """``values`` with NaN wherever fewer than ``bars_before`` bars precede the row in its run."""
-        return np.where(self.age(bars_before if window is None else window) >= bars_before, values, np.nan)
+        """``values``, a fresh array, with NaN written wherever fewer than ``bars_before`` bars precede the row in its run."""
+        for start in self.runs(bars_before if window is None else window):
+            values[start : start + bars_before] = np.nan
+        return values
+
+    def runs(self, window: int = 1) -> list[int]:
+        """Rows where a run begins for a window of ``window`` bars: the first, and each after a gap it cannot step over."""
+        bridged = bridged_bars(window)
+        found: list[int] = self.once(("runs", bridged), lambda: self._runs(bridged))
+        return found
+
+    def _runs(self, bridged: int) -> list[int]:
+        starts = self.candles.run_starts  # after any gap
+        bar = self.candles.bar
+        return [int(s) for s in starts if s == 0 or bar[s] - bar[s - 1] - 1 > bridged]
 
     def elapsed_over(self, n: int) -> Array:
         """Bars of time in which the last ``n`` returns were made: ``n`` plus the absent bars among them."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import Timeframe
@@ -71,7 +70,8 @@ def parse(spec: str | Feature) -> Feature:
 def compute(candles: Candles, specs: Sequence[str | Feature], *, fine: Mapping[str, Candles] | None = None) -> FeatureTable:
     """Features of closed candles: one row per bar, a channel (or several) per spec, NaN where not yet known.
 
-    ``fine`` holds candles of finer timeframes by name for the features that read them (``fine_log_rv``).
+    ``fine`` holds candles of finer timeframes by name for the features that read them (``fine_log_rv``). ``values`` lie in memory
+    column by column (writing columns into wide rows costs more than most features); a scaler's output lies row by row.
 
     >>> import numpy as np
     >>> close = np.exp(np.cumsum([0.01, -0.02, 0.03]))
@@ -82,7 +82,6 @@ def compute(candles: Candles, specs: Sequence[str | Feature], *, fine: Mapping[s
     features = _distinct(specs)
     bars = Bars(candles, fine)
     names = tuple(name for feature in features for name in feature.names)
-    # columns are written one below the other and turned by blocks at the end: writing a column of a wide table touches every cache line
     columns = np.empty((len(names), len(candles)), np.float32)
     row = 0
     for feature in features:
@@ -91,7 +90,7 @@ def compute(candles: Candles, specs: Sequence[str | Feature], *, fine: Mapping[s
             row += 1
     frame = candles.timeframe
     memory = tuple(feature.warm_up(frame) for feature in features for _ in feature.names)
-    return FeatureTable(candles.symbol, frame, names, _turned(columns), memory, _version(features))
+    return FeatureTable(candles.symbol, frame, names, columns.T, memory, _version(features))
 
 
 def compute_tail(
@@ -197,15 +196,6 @@ def _argument(name: str, parameter: Any, text: SpecText | str) -> Any:
     if not value >= parameter.least or value == float("inf"):
         raise UsageError(f"{name}: {parameter.name} must be at least {parameter.least:g}, got {shown}")
     return value
-
-
-def _turned(columns: NDArray[np.float32]) -> NDArray[np.float32]:
-    channels, rows = columns.shape
-    out = np.empty((rows, channels), np.float32)
-    step = 8192
-    for begin in range(0, rows, step):
-        out[begin : begin + step] = columns[:, begin : begin + step].T
-    return out
 
 
 def _version(features: Sequence[Feature]) -> str:

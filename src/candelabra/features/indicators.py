@@ -34,7 +34,7 @@ EXPONENTIAL: Final = 10
 def by_runs(bars: Bars, call: Callable[..., Any], columns: tuple[Array, ...], outputs: int, lookback: int) -> list[Array]:
     """TA-Lib's ``call`` on each run of bars without a long gap; NaN for the first ``lookback`` rows of each."""
     n = len(bars)
-    starts = np.flatnonzero(bars.age() == 0)
+    starts = bars.runs()
     if len(starts) == 1 and n > lookback:
         found = call(*columns)
         single = list(found) if isinstance(found, (tuple, list)) else [found]
@@ -60,15 +60,17 @@ def _talib() -> Any:
     return talib
 
 
-def flat_over(bars: Bars, n: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Rows at which no price has moved for ``n`` bars and the bar before them."""
+def moving(bars: Bars) -> Array:
+    """1 at bars in which any price moved, 0 at those that stand still."""
+    still = (bars.candles.high == bars.candles.low) & (bars.returns == 0)
+    return np.where(still, 0.0, 1.0)
 
-    def moving() -> Array:
-        still = (bars.candles.high == bars.candles.low) & (bars.returns == 0)
-        return np.where(still, 0.0, 1.0)
+
+def flat_over(bars: Bars, n: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Rows at which no price has moved for ``n`` bars."""
 
     def make() -> Any:
-        return window_max(bars.once("moving", moving), max(n, 1)) == 0
+        return window_max(bars.once("moving", lambda: moving(bars)), max(n, 1)) == 0
 
     found: np.ndarray[Any, np.dtype[np.bool_]] = bars.once(("flat", n), make)
     return found
@@ -86,27 +88,31 @@ def talib_columns(bars: Bars, name: str, *parameters: float) -> tuple[Array, ...
         return by_runs(bars, lambda *x: call(*x, *filled), columns, len(use.outputs), lookback)
 
     raw = bars.once(("talib", name, filled), make)
-    known = bars.age() >= lookback
-    return tuple(_scale_free(bars, use, np.asarray(x, np.float64), known, lookback) for x in raw)
+    return tuple(_scale_free(bars, use, x, lookback) for x in raw)
 
 
-def _scale_free(bars: Bars, use: Function, raw: Array, known: np.ndarray[Any, np.dtype[np.bool_]], lookback: int) -> Array:
+def _scale_free(bars: Bars, use: Function, raw: Array, lookback: int) -> Array:
     close = bars.candles.close
     if use.scale == "price":
-        values = np.log(np.maximum(raw / close, _LEAST_RATIO))
+        values = np.divide(raw, close)
+        np.log(np.maximum(values, _LEAST_RATIO, out=values), out=values)
     elif use.scale == "difference":
-        values = raw / close
+        values = np.divide(raw, close)
     elif use.scale == "pattern":
-        values = raw / 100.0
+        values = np.divide(raw, 100.0)
     else:
-        values = np.where(flat_over(bars, lookback) & known, use.neutral, raw)
+        values = raw
+        if bars.once("ever still", lambda: bool((bars.once("moving", lambda: moving(bars)) == 0).any())):
+            values = np.where(flat_over(bars, lookback), use.neutral, raw)
     if "volume" in use.inputs:  # running sums leave a residue where nothing is traded, and 0/0 of residues is any number
         untraded = window_max(bars.candles.volume, max(lookback, 1)) == 0
-        values = np.where(untraded & known, use.neutral, values)
-    broken = ~np.isfinite(values)
-    if broken.any():
-        values = np.where(broken & known, use.neutral, values)
-    return values
+        values = np.where(untraded, use.neutral, values)
+    broken = np.isnan(values)
+    if np.count_nonzero(broken) > lookback * len(bars.runs()) or np.isinf(values).any():
+        values = np.where(np.isfinite(values), values, use.neutral)
+    elif values is raw:
+        return raw
+    return bars.known(values, lookback, 1)
 
 
 class TalibKind:

@@ -48,7 +48,7 @@ def bar_range(bars: Bars) -> Array:
 
 def opening_jump(bars: Bars) -> Array:
     """``log(open / close before)``."""
-    return bars.known(bars.overnight, 1)
+    return bars.known(bars.overnight.copy(), 1)
 
 
 def close_position(bars: Bars, n: int) -> Array:
@@ -74,8 +74,10 @@ def bars_since_gap(bars: Bars) -> Array:
 
 
 def _change(values: Array, n: int) -> Array:
+    if n == 1:
+        return np.diff(values, prepend=values[:1])
     out = np.zeros(len(values))
-    out[n:] = values[n:] - values[:-n]
+    np.subtract(values[n:], values[:-n], out=out[n:])
     return out
 
 
