@@ -198,6 +198,24 @@ def test_short_ranges_say_that_their_blocks_were_shortened():
     assert any("short" in note for note in found.notes)
 
 
+def test_prices_that_never_move_give_figures_without_skill_not_an_error():
+    p = part()
+    still = Targets(p.targets.horizons, STEPS, Timeframe("5m"), np.zeros((3000, 2)), np.full((3000, 2), -np.inf), p.targets.known_at)
+    found = evaluate([Part(p.symbol, still, p.close_time_ms, p.rows, p.train_rows, p.outputs)], block_bars=168, resamples=20)
+    assert found.of(REFERENCE, "1h")["mse"].value == 0.0
+    assert "r2" not in found.of("knows", "1h")
+    assert found.compare("knows", REFERENCE, "1h", "mse") is None
+    verdict(found, "knows")
+
+
+def test_few_rows_far_apart_are_judged_without_a_warning():
+    rows = np.concatenate([np.arange(1500, 1520), np.arange(2900, 2920)])
+    found = evaluate([part(rows=rows)], baselines=("flat",), block_bars=24, resamples=300)
+    assert found.row_count("1h", "return").independent == 40
+    assert found.row_count("6h", "return").independent < 10
+    verdict(found, "knows", baselines=("flat",))
+
+
 def test_mistakes_are_refused_in_plain_words():
     p = part()
     with pytest.raises(UsageError, match="baselines nobody are not among"):

@@ -61,8 +61,9 @@ def fit_calibration(
 ) -> Calibration:
     """Constants of one model: `mean_shrinkage` from ``validation``; variance scale and conformal moves from ``calibration``.
 
-    ``horizons``: their names. ``intervals`` False leaves quantiles as forecast (they are left so, too, for a model that has none, and
-    its shrinkage is 0, its scale 1 where it forecasts no mean or volatility). Raises DataError when the calibration range is too short.
+    ``horizons``: their names. ``intervals`` False leaves quantiles as forecast. A model that forecasts no mean gets shrinkage 0, one
+    without volatility (or where no price moved) scale 1, one without quantiles no intervals. Raises DataError when the calibration
+    range is too short.
     """
     count = len(horizons)
     mean, late = validation.output.mean, calibration.output
@@ -70,7 +71,7 @@ def fit_calibration(
     scales = []
     for h in range(count):
         scale = variance_scale(calibration.log_volatility[:, h], late.log_volatility[:, h])
-        scales.append(scale if np.isfinite(scale) else 1.0)
+        scales.append(scale if np.isfinite(scale) and scale > 0.0 else 1.0)
     constants = None
     if intervals and np.isfinite(late.quantiles).any():
         constants = conformal.fit(late.quantiles, calibration.returns, late.levels, normalised=normalised)

@@ -195,8 +195,14 @@ def _mean(arrays: Sequence[Floats]) -> Floats:
 
 
 def _loss_figure(sums: _Sums, column: str) -> Figure:
-    found = summarise(sums.total[column] / sums.total["n"], sums.draws[column] / sums.draws["n"])
-    return Figure(found.value, float(np.std(sums.draws[column] / sums.draws["n"])), found.low, found.high)
+    rows = sums.draws["n"]
+    return _resampled_figure(sums.total[column] / sums.total["n"], sums.draws[column] / np.where(rows > 0.0, rows, np.nan))
+
+
+def _resampled_figure(value: float, draws: Floats) -> Figure:
+    """A figure with its interval and spread from resamples; those that met no row are left out."""
+    found, finite = summarise(value, draws), draws[np.isfinite(draws)]
+    return Figure(value, float(finite.std()) if finite.size else float("nan"), found.low, found.high)
 
 
 def _share_figure(hits: Sequence[Floats], independent: float) -> Figure:
@@ -215,7 +221,8 @@ def _judge_returns(
     setting: _Setting,
 ) -> _Sums:
     y = judged.actual
-    naive = np.array([point.naive_error(p.targets.returns[p.train_rows, judged.horizon]) for p in parts])[judged.symbol]
+    errors = np.array([point.naive_error(p.targets.returns[p.train_rows, judged.horizon]) for p in parts])
+    naive = np.where(errors > 0.0, errors, np.nan)[judged.symbol]
     forecasts = {m: _of(judged, outputs, m, "mean") for m in judged.models}
     columns = {"n": judged.per_slot(np.ones_like(y))}
     for m, seeds in forecasts.items():
@@ -291,9 +298,7 @@ def _judge_volatility(
             columns[f"se {s} {m}"] = judged.per_slot(np.where(own[s], squared, 0.0))
     sums = _Sums.resample(columns, setting)
     for m in judged.models:
-        draws = _r2(sums.draws, m, len(outputs))
-        found = summarise(float(_r2(sums.total, m, len(outputs))), draws)
-        figures[m]["r2"] = Figure(found.value, float(np.nanstd(draws)), found.low, found.high)
+        figures[m]["r2"] = _resampled_figure(float(_r2(sums.total, m, len(outputs))), _r2(sums.draws, m, len(outputs)))
         figures[m]["qlike"] = _loss_figure(sums, f"qlike {m}")
     return sums
 
