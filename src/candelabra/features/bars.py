@@ -81,7 +81,10 @@ class Bars:
     @cached_property
     def returns(self) -> Array:
         """Log return since the present bar before, also across a gap; 0 at the first row."""
-        return np.diff(self.log_close, prepend=self.log_close[:1])
+        change = np.empty(len(self))
+        change[:1] = 0.0
+        np.subtract(self.log_close[1:], self.log_close[:-1], out=change[1:])
+        return change
 
     @cached_property
     def overnight(self) -> Array:

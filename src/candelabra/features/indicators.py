@@ -82,36 +82,28 @@ def talib_columns(bars: Bars, name: str, *parameters: float) -> tuple[Array, ...
     filled = use.filled(parameters)
     lookback = use.lookback(filled)
     columns = tuple(getattr(bars.candles, c) for c in use.inputs)
-
-    def make() -> list[Array]:
-        call = getattr(_talib(), name)
-        return by_runs(bars, lambda *x: call(*x, *filled), columns, len(use.outputs), lookback)
-
-    raw = bars.once(("talib", name, filled), make)
+    call = getattr(_talib(), name)
+    raw = by_runs(bars, lambda *x: call(*x, *filled), columns, len(use.outputs), lookback)
     return tuple(_scale_free(bars, use, x, lookback) for x in raw)
 
 
-def _scale_free(bars: Bars, use: Function, raw: Array, lookback: int) -> Array:
-    close = bars.candles.close
+def _scale_free(bars: Bars, use: Function, values: Array, lookback: int) -> Array:
+    """TA-Lib's fresh ``values`` made free of the unit of price, in place (fresh memory costs more than the arithmetic)."""
+    if use.scale in ("price", "difference"):
+        np.divide(values, bars.candles.close, out=values)
     if use.scale == "price":
-        values = np.divide(raw, close)
         np.log(np.maximum(values, _LEAST_RATIO, out=values), out=values)
-    elif use.scale == "difference":
-        values = np.divide(raw, close)
     elif use.scale == "pattern":
-        values = np.divide(raw, 100.0)
-    else:
-        values = raw
-        if bars.once("ever still", lambda: bool((bars.once("moving", lambda: moving(bars)) == 0).any())):
-            values = np.where(flat_over(bars, lookback), use.neutral, raw)
+        values /= 100.0
+    elif use.scale == "free" and bars.once("ever still", lambda: bool((bars.candles.high == bars.candles.low).any())):
+        values[flat_over(bars, lookback)] = use.neutral
     if "volume" in use.inputs:  # running sums leave a residue where nothing is traded, and 0/0 of residues is any number
-        untraded = window_max(bars.candles.volume, max(lookback, 1)) == 0
-        values = np.where(untraded, use.neutral, values)
-    broken = np.isnan(values)
-    if np.count_nonzero(broken) > lookback * len(bars.runs()) or np.isinf(values).any():
-        values = np.where(np.isfinite(values), values, use.neutral)
-    elif values is raw:
-        return raw
+        values[window_max(bars.candles.volume, max(lookback, 1)) == 0] = use.neutral
+    starts = bars.runs()
+    ends = [*starts[1:], len(bars)]
+    # a sum is finite only when every value is: one pass instead of three
+    if not all(np.isfinite(values[begin + lookback : end].sum()) for begin, end in zip(starts, ends, strict=True)):
+        values[~np.isfinite(values)] = use.neutral
     return bars.known(values, lookback, 1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["decayed_mean", "rows_since", "segment_sums", "window_max", "window_median", "window_min", "window_sum"]
+__all__ = ["decayed_mean", "rows_since", "segment_sums", "window_max", "window_median", "window_min", "window_sum", "window_variance"]
 
 Array = NDArray[np.float64]
 
@@ -42,6 +42,29 @@ def window_sum(x: Array, n: int) -> Array:
             for j in range(n - 1, -1, -1):
                 total += x[begin + j]
                 suffix[j] = total
+    return out
+
+
+@njit(cache=True)
+def window_variance(x: Array, n: int) -> Array:
+    """Variance (population form, not below 0) of the last ``n`` values at each row; meaningless in the first ``n - 1`` rows."""
+    size = len(x)
+    out = np.empty(size)
+    sums, squares = np.zeros(n + 1), np.zeros(n + 1)
+    for begin in range(0, size, n):
+        end = min(begin + n, size)
+        total, square = 0.0, 0.0
+        for t in range(begin, end):
+            total += x[t]
+            square += x[t] * x[t]
+            mean = (sums[t - begin + 1] + total) / n
+            out[t] = max((squares[t - begin + 1] + square) / n - mean * mean, 0.0)
+        if end < size:
+            total, square = 0.0, 0.0
+            for j in range(n - 1, -1, -1):
+                total += x[begin + j]
+                square += x[begin + j] * x[begin + j]
+                sums[j], squares[j] = total, square
     return out
 
 

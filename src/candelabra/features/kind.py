@@ -159,10 +159,11 @@ class Feature:
         return columns if self.channel is None else (columns[parts.index(self.channel)],)
 
     def single(self, bars: Bars) -> Array:
-        """The column of a one-channel feature; UsageError for one with several."""
+        """The column of a one-channel feature, computed once and not to be written to; UsageError for one with several."""
         if len(self.names) > 1:
             raise UsageError(f"{self.whole} has {len(self.names)} channels: pick one, as in {self.names[0]}")
-        return self.compute(bars)[0]
+        column: Array = bars.once(("single", self.spec), lambda: self.compute(bars)[0])
+        return column
 
 
 def _spell(argument: Any) -> str:

@@ -17,7 +17,7 @@ GAP_CAP = 168
 
 def log_return(bars: Bars, n: int) -> Array:
     """``log(close / close n present bars earlier)``: over a bridged gap it spans more time, which channel ``gap`` tells."""
-    return bars.known(_change(bars.log_close, n), n)
+    return bars.known(_change(bars.log_close, n) if n > 1 else bars.returns.copy(), n)
 
 
 def scaled_return(bars: Bars, n: int) -> Array:
@@ -74,9 +74,8 @@ def bars_since_gap(bars: Bars) -> Array:
 
 
 def _change(values: Array, n: int) -> Array:
-    if n == 1:
-        return np.diff(values, prepend=values[:1])
-    out = np.zeros(len(values))
+    out = np.empty(len(values))
+    out[:n] = 0.0
     np.subtract(values[n:], values[:-n], out=out[n:])
     return out
 

@@ -15,7 +15,8 @@ __all__ = ["difference", "lag", "relative", "scaled"]
 def lag(bars: Bars, of: Feature, k: int) -> Array:
     """The feature as it was ``k`` present bars earlier."""
     values = of.single(bars)
-    out = np.full(len(values), np.nan)
+    out = np.empty(len(values))
+    out[:k] = np.nan
     out[k:] = values[:-k]
     return bars.known(out, k)
 

@@ -14,7 +14,7 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import UsageError
 from candelabra.features.bars import Array, Bars
-from candelabra.features.kernels import decayed_mean, segment_sums, window_sum
+from candelabra.features.kernels import decayed_mean, segment_sums, window_sum, window_variance
 from candelabra.features.kind import Kind, Parameter, bars_parameter
 
 __all__ = ["LEAST_SD", "fine_log_rv", "level", "level_of", "level_warm_up", "log_rv", "log_sd"]
@@ -95,7 +95,7 @@ def rel_log_rv(bars: Bars, n: int) -> Array:
 
 def deviation(bars: Bars, n: int) -> Array:
     """Standard deviation of the last ``n`` log returns about their mean (population form)."""
-    return bars.known(np.sqrt(_variance_over(bars, "return", bars.returns, n) * (n - 1) / n), n)
+    return bars.known(np.sqrt(window_variance(bars.returns, n)), n)
 
 
 def log_parkinson(bars: Bars, n: int) -> Array:
@@ -119,8 +119,8 @@ def log_rogers_satchell(bars: Bars, n: int) -> Array:
 def log_yang_zhang(bars: Bars, n: int) -> Array:
     """Log sd per bar, free of drift and with opening jumps (Yang & Zhang 2000); needs n >= 2."""
     k = 0.34 / (1.34 + (n + 1) / (n - 1))
-    jump = _variance_over(bars, "overnight", bars.overnight, n)
-    body = _variance_over(bars, "body", bars.log_close - bars.log_open, n)
+    jump = window_variance(bars.overnight, n) * n / (n - 1)
+    body = window_variance(bars.log_close - bars.log_open, n) * n / (n - 1)
     inside = bars.sum_over("rogers-satchell", lambda: _rogers_satchell(bars), n) / n
     return bars.known(log_sd((jump + k * body + (1 - k) * inside) * n / bars.elapsed_over(n)), n)
 
@@ -199,12 +199,6 @@ def rel_fine_log_rv(bars: Bars, timeframe: str, n: int) -> Array:
 def _rogers_satchell(bars: Bars) -> Array:
     o, h, lo, c = bars.log_open, bars.log_high, bars.log_low, bars.log_close
     return np.asarray((h - c) * (h - o) + (lo - c) * (lo - o))
-
-
-def _variance_over(bars: Bars, key: str, values: Array, n: int) -> Array:
-    total = bars.sum_over(key, lambda: values, n)
-    squares = bars.sum_over(f"squared {key}", lambda: values**2, n)
-    return np.maximum(squares - total**2 / n, 0.0) / (n - 1)
 
 
 def _bipower(bars: Bars, n: int) -> Array:
