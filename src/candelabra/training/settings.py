@@ -1,0 +1,47 @@
+"""How weights are found (torch-free)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from candelabra.errors import UsageError
+
+__all__ = ["TrainingSettings"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The training loop: AdamW, warm-up then cosine, clipping, weight averaging, early stopping on validation.
+
+    ``sequence_length``: base bars of a training sequence; ``steps``: the most optimizer steps; ``patience``: evaluations without a better
+    validation loss before stopping; ``averaging``: decay
+    of the exponential moving average that is validated and kept. ``precision``: ``auto``
+    probes whether bf16 pays on this machine; ``compile``: ``auto`` never compiles runs of under a minute. ``threads`` 0: all cores.
+    ``seeds``: how many networks are trained (their outputs are averaged). What a probe decided is written into the run's config.
+    """
+
+    sequence_length: int = 384
+    batch_size: int = 8
+    steps: int = 1500
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 50
+    gradient_clip: float = 1.0
+    averaging: float = 0.98
+    evaluate_every: int = 25
+    patience: int = 12
+    seeds: int = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["off", "on"] = "off"
+    threads: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("sequence_length", "batch_size", "steps", "evaluate_every", "patience", "seeds"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"training.{name} = {getattr(self, name)}: it must be at least 1")
+        if not self.learning_rate > 0:
+            raise UsageError(f"training.learning_rate = {self.learning_rate}: it must be above 0")
+        if not 0 <= self.averaging < 1:
+            raise UsageError(f"training.averaging = {self.averaging}: a decay in [0, 1) is needed")
