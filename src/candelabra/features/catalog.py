@@ -84,8 +84,9 @@ def compute(candles: Candles, specs: Sequence[str | Feature], *, fine: Mapping[s
     names = tuple(name for feature in features for name in feature.names)
     columns = np.empty((len(names), len(candles)), np.float32)
     row = 0
-    for feature in features:
-        for column in feature.compute(bars) if len(candles) else [np.empty(0)] * len(feature.names):
+    shared = {inner.spec for feature in features for inner in feature.arguments if isinstance(inner, Feature)}
+    for feature in features if len(candles) else ():
+        for column in (feature.single(bars),) if feature.spec in shared else feature.compute(bars):
             columns[row] = column
             row += 1
     frame = candles.timeframe

@@ -21,8 +21,10 @@ from candelabra.features.volatility import LEAST_SD
 
 __all__ = ["TALIB", "TalibKind", "by_runs"]
 
-_LEAST_RATIO: Final = 1e-3
-"""A lower band may pass through zero: the ratio to the close is floored here before its log."""
+_LEAST_LOG: Final = -6.9
+"""A lower band may pass through zero: a thousandth of the close is as low as a log ratio goes."""
+
+_BLOCK: Final = 16_384
 
 WILDER: Final = 20
 """Warm-up of Wilder's smoothing in periods: (1 - 1/n)**(20 n) < 3e-9."""
@@ -89,22 +91,32 @@ def talib_columns(bars: Bars, name: str, *parameters: float) -> tuple[Array, ...
 
 def _scale_free(bars: Bars, use: Function, values: Array, lookback: int) -> Array:
     """TA-Lib's fresh ``values`` made free of the unit of price, in place (fresh memory costs more than the arithmetic)."""
+    starts = bars.runs()
+    runs = [slice(begin + lookback, end) for begin, end in zip(starts, [*starts[1:], len(bars)], strict=True) if end - begin > lookback]
     if use.scale in ("price", "difference"):
-        np.divide(values, bars.candles.close, out=values)
-    if use.scale == "price":
-        np.log(np.maximum(values, _LEAST_RATIO, out=values), out=values)
+        _over_close(values, bars.candles.close, in_logs=use.scale == "price")
     elif use.scale == "pattern":
         values /= 100.0
-    elif use.scale == "free" and bars.once("ever still", lambda: bool((bars.candles.high == bars.candles.low).any())):
+    elif bars.once("ever still", lambda: bool((bars.candles.high == bars.candles.low).any())):
         values[flat_over(bars, lookback)] = use.neutral
     if "volume" in use.inputs:  # running sums leave a residue where nothing is traded, and 0/0 of residues is any number
         values[window_max(bars.candles.volume, max(lookback, 1)) == 0] = use.neutral
-    starts = bars.runs()
-    ends = [*starts[1:], len(bars)]
-    # a sum is finite only when every value is: one pass instead of three
-    if not all(np.isfinite(values[begin + lookback : end].sum()) for begin, end in zip(starts, ends, strict=True)):
+    if use.scale == "price":  # a minimum is NaN when any value is, so one pass finds all that is broken or too low
+        if not all(values[run].min() >= _LEAST_LOG for run in runs):
+            np.fmax(values, _LEAST_LOG, out=values)
+    elif not all(np.isfinite(values[run].sum()) for run in runs):
         values[~np.isfinite(values)] = use.neutral
     return bars.known(values, lookback, 1)
+
+
+def _over_close(values: Array, close: Array, *, in_logs: bool) -> None:
+    """Divide by the close, and take logs, in place; by blocks that stay in the cache."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for begin in range(0, len(values), _BLOCK):
+            part = values[begin : begin + _BLOCK]
+            np.divide(part, close[begin : begin + _BLOCK], out=part)
+            if in_logs:
+                np.log(part, out=part)
 
 
 class TalibKind:

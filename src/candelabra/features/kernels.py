@@ -51,14 +51,15 @@ def window_variance(x: Array, n: int) -> Array:
     size = len(x)
     out = np.empty(size)
     sums, squares = np.zeros(n + 1), np.zeros(n + 1)
+    share = 1.0 / n
     for begin in range(0, size, n):
         end = min(begin + n, size)
         total, square = 0.0, 0.0
         for t in range(begin, end):
             total += x[t]
             square += x[t] * x[t]
-            mean = (sums[t - begin + 1] + total) / n
-            out[t] = max((squares[t - begin + 1] + square) / n - mean * mean, 0.0)
+            mean = (sums[t - begin + 1] + total) * share
+            out[t] = max((squares[t - begin + 1] + square) * share - mean * mean, 0.0)
         if end < size:
             total, square = 0.0, 0.0
             for j in range(n - 1, -1, -1):

@@ -95,7 +95,8 @@ def rel_log_rv(bars: Bars, n: int) -> Array:
 
 def deviation(bars: Bars, n: int) -> Array:
     """Standard deviation of the last ``n`` log returns about their mean (population form)."""
-    return bars.known(np.sqrt(window_variance(bars.returns, n)), n)
+    variance = window_variance(bars.returns, n)
+    return bars.known(np.sqrt(variance, out=variance), n)
 
 
 def log_parkinson(bars: Bars, n: int) -> Array:
