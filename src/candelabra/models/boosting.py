@@ -2,8 +2,9 @@
 
 Decisions: a booster per horizon of log volatility, relative to an anchor (the current level, or HAR-X); columns are level-free and
 include all the network sees (its base features, those of coarser timeframes as-of, fine volatility, calendar of the target window);
-early stopping on validation; one thread and deterministic histograms, so that the same seed gives the same trees. Return quantiles:
-train quantiles standardised by HAR-X's volatility (trees know the train rows too well) times the trees' volatility. Inference: `trees`.
+the number of rounds is that of least mean loss over validation and forward folds inside train (validation alone stopped by luck); one
+thread and deterministic histograms, so that the same seed gives the same trees. Return quantiles: train quantiles standardised by
+HAR-X's volatility (trees know the train rows too well) times the trees' volatility. Inference: `trees`.
 """
 
 from __future__ import annotations
@@ -33,17 +34,19 @@ __all__ = ["HarxLightGbm", "LightGbm", "LightGbmSettings", "load", "tabular_feat
 class LightGbmSettings:
     """LightGBM's numbers, and ``features``: more catalog specs than the default ones (empty: `tabular_features`).
 
-    ``rounds`` at most, fewer when validation has not improved for ``patience`` of them.
+    ``rounds`` at most; a fold stops when it has not improved for ``patience`` of them. ``forward_folds`` inside train help validation
+    to choose the number of rounds (0: validation alone).
     """
 
-    rounds: int = 600
+    rounds: int = 400
     learning_rate: float = 0.04
     leaves: int = 12
     least_rows: int = 300
     feature_share: float = 0.4
     row_share: float = 0.6
     l2: float = 20.0
-    patience: int = 80
+    patience: int = 50
+    forward_folds: int = 3
     seed: int = 0
     features: tuple[str, ...] = ()
 
@@ -105,8 +108,8 @@ def tabular_features(base: Timeframe, steps: Sequence[int], fine: Sequence[str] 
 def tune_lightgbm(data: FitData, trials: int = 30, seed: int = 0, *, residual: bool = True) -> LightGbmSettings:
     """Settings chosen by validation over ``trials`` of a tree-structured Parzen search; the first trial is the default.
 
-    ``residual``: tune for HAR-X + LightGBM, else for LightGBM alone. The measure is the mean over horizons of the validation MSE of log
-    volatility over its anchor's. Needs optuna (UsageError when absent).
+    ``residual``: tune for HAR-X + LightGBM, else for LightGBM alone. The measure is the mean over horizons and folds (validation, and
+    the forward folds inside train) of the MSE of log volatility over its anchor's. Needs optuna (UsageError when absent).
     """
     try:
         import optuna
@@ -160,13 +163,16 @@ class _Parts:
                 tables.append(columns(s, self.specs, rows))
                 residuals.append(t.log_volatility[rows] - anchor.log_volatility(s, rows))
             self.x[part], self.y[part] = np.concatenate(tables), np.concatenate(residuals)
-        self._sets: dict[int, tuple[Any, Any]] = {}
+        closes = [s.close_time[rows] for s, rows in zip(data.series, data.train_rows, strict=True)]
+        self.time = np.concatenate(closes).astype(np.float64)
+        self.spans_ms = [step * series.base.milliseconds for step in data.targets[0].steps]
+        self._train: dict[int, Any] = {}
+        self._folds: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
 
     def train(self, horizon: int, settings: LightGbmSettings) -> tuple[dict[str, Any], float]:
-        """The dumped booster at its best round, and its validation MSE over the anchor's."""
+        """The dumped booster at its best round, and its mean MSE on later rows over the anchor's."""
         import lightgbm
 
-        train, validation = self._datasets(horizon, lightgbm)
         parameters = {
             "objective": "regression",
             "learning_rate": settings.learning_rate,
@@ -182,33 +188,55 @@ class _Parts:
             "force_col_wise": True,
             "boost_from_average": False,
             "feature_pre_filter": False,
-            "max_bin": 127,
+            "max_bin": _BINS,
             "verbosity": -1,
         }
-        watched: list[Any] = [validation] if validation is not None else []
-        stop: list[Any] = [lightgbm.early_stopping(settings.patience, verbose=False)] if watched else []
-        booster = lightgbm.train(parameters, train, settings.rounds, valid_sets=watched, callbacks=stop)
-        if validation is None:
-            return booster.dump_model(), 1.0
-        answer = validation.get_label()
-        loss = float(booster.best_score["valid_0"]["l2"]) / float(np.mean(answer**2))
+        folds = self._datasets(horizon, settings.forward_folds, lightgbm)
+        curves = []
+        for train, later in folds:
+            watched: dict[str, Any] = {}
+            calls: list[Any] = [lightgbm.record_evaluation(watched), lightgbm.early_stopping(settings.patience, verbose=False)]
+            lightgbm.train(parameters, train, settings.rounds, valid_sets=[later], valid_names=["later"], callbacks=calls)
+            curve = np.array(watched["later"]["l2"]) / max(float(np.mean(later.get_label() ** 2)), 1e-12)
+            curves.append(np.concatenate([[1.0], curve, np.full(settings.rounds - len(curve), curve[-1])]))
+        mean = np.mean(curves, axis=0) if curves else np.linspace(1, 0, settings.rounds + 1)
+        rounds = int(np.argmin(mean))
         # No round is better than the anchor alone: then none is kept.
-        rounds = booster.best_iteration if loss < 1 else 0
-        dump = booster.dump_model(num_iteration=rounds) if rounds else {"tree_info": [{"tree_structure": {"leaf_value": 0.0}}]}
-        return dump, min(loss, 1.0)
+        if not rounds:
+            return {"tree_info": [{"tree_structure": {"leaf_value": 0.0}}]}, 1.0
+        booster = lightgbm.train(parameters, self._whole(horizon, lightgbm), rounds)
+        return booster.dump_model(), float(mean[rounds])
 
-    def _datasets(self, horizon: int, lightgbm: Any) -> tuple[Any, Any]:
-        if horizon not in self._sets:
-            made: list[Any] = []
-            for part in ("train", "validation"):
-                y: NDArray[np.float64] = self.y[part][:, horizon]
-                known = np.isfinite(y)
-                options = {"max_bin": 127, "feature_pre_filter": False, "num_threads": 1, "verbosity": -1, "deterministic": True}
-                reference = made[0] if made else None
-                data = lightgbm.Dataset(self.x[part][known], y[known], reference=reference, params=options, free_raw_data=False)
-                made.append(data if known.any() else None)
-            self._sets[horizon] = (made[0], made[1])
-        return self._sets[horizon]
+    def _datasets(self, horizon: int, forward: int, lightgbm: Any) -> list[tuple[Any, Any]]:
+        """Pairs of (earlier, later) rows: the forward folds inside train, then train and validation."""
+        if (horizon, forward) not in self._folds:
+            y, time = self.y["train"][:, horizon], self.time
+            known = np.flatnonzero(np.isfinite(y))
+            pairs = linear.forward_folds(time[known], self.spans_ms[horizon], forward) if forward else []
+            made = []
+            for earlier, later in pairs:
+                first = _dataset(lightgbm, self.x["train"][known[earlier]], y[known[earlier]])
+                made.append((first, _dataset(lightgbm, self.x["train"][known[later]], y[known[later]], first)))
+            yv = self.y["validation"][:, horizon]
+            if np.isfinite(yv).any():
+                whole = self._whole(horizon, lightgbm)
+                made.append((whole, _dataset(lightgbm, self.x["validation"][np.isfinite(yv)], yv[np.isfinite(yv)], whole)))
+            self._folds[horizon, forward] = made
+        return self._folds[horizon, forward]
+
+    def _whole(self, horizon: int, lightgbm: Any) -> Any:
+        if horizon not in self._train:
+            y = self.y["train"][:, horizon]
+            self._train[horizon] = _dataset(lightgbm, self.x["train"][np.isfinite(y)], y[np.isfinite(y)])
+        return self._train[horizon]
+
+
+_BINS = 127
+
+
+def _dataset(lightgbm: Any, x: NDArray[np.float32], y: NDArray[np.float64], reference: Any = None) -> Any:
+    options = {"max_bin": _BINS, "feature_pre_filter": False, "num_threads": 1, "verbosity": -1, "deterministic": True}
+    return lightgbm.Dataset(x, y, reference=reference, params=options, free_raw_data=False)
 
 
 def _level_anchor(data: FitData) -> LinearVolatility:

@@ -2,7 +2,8 @@
 
 Decisions: everything is linear in catalog features, per horizon. HAR-X is fitted *relative to the current volatility level*, with the
 level as one more penalised term, so that ridge shrinks towards "as volatile as now", which survives a shift of the level better than
-a pull to the train mean; the strength of the ridge and the half-life of the sample weights are chosen on validation.
+a pull to the train mean; the strength of the ridge and the half-life of the sample weights are those of least mean loss over forward
+folds inside train and validation (one validation range alone is too short to tell: it chose by luck).
 Sources: Corsi 2009 (HAR), RiskMetrics 1996 (EWMA).
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from candelabra.models.tabular import columns
 from candelabra.models.volatility import LinearVolatility
 from candelabra.windows.recipe import spans
 
-__all__ = ["HarxSettings", "ewma", "har", "harx", "harx_features", "persistence", "seasonal", "stacked"]
+__all__ = ["HarxSettings", "ewma", "forward_folds", "har", "harx", "harx_features", "persistence", "seasonal", "stacked"]
 
 Floats = NDArray[np.float64]
 
@@ -77,9 +79,9 @@ def har(data: FitData) -> LinearVolatility:
 
 @dataclass(frozen=True)
 class HarxSettings:
-    """Grids that validation chooses from: ``ridge`` strengths, and half-lives of the sample weights in days (0: all rows count alike)."""
+    """Grids to choose from: ``ridge`` strengths, and half-lives of the sample weights in days (0: all rows count alike)."""
 
-    ridge: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    ridge: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
     half_life_days: tuple[float, ...] = (0.0, 730.0, 365.0)
 
 
@@ -92,17 +94,19 @@ def harx_features(base: Timeframe, step: int, fine: Sequence[str] = ()) -> tuple
     wanted += [f"relative(log_parkinson({n}))" for n in (1, quarter, short, middle)]
     wanted += [f"up_share({short})", f"up_share({middle})", f"jump_share({short})"]
     wanted += [f"scaled_return({short})", f"scaled_return({middle})"]
-    wanted += [f"rel_dollar_volume({quarter},{short})", f"rel_dollar_volume({short},{middle})", f"amihud({short},{middle})"]
+    wanted += [f"rel_dollar_volume({quarter},{short})", f"rel_dollar_volume({short},{middle})"]
     wanted += [f"rel_fine_log_rv({tf},{n})" for tf in fine for n in (1, quarter, short, middle)]
     wanted += [f"relative({spec})" for k in (1, 2, 3, 4) if (spec := _week_ago(base, step, k))]
     if 86_400_000 % base.milliseconds == 0 and base.milliseconds < 86_400_000:
-        wanted += [*_channels("close_hour"), *_channels("close_weekday"), *_channels(f"window_hours({step})")]
+        wanted += [*_channels("close_hour"), *_channels("close_weekday")]
+        if step * base.milliseconds % 86_400_000:  # over whole days the daily waves cancel
+            wanted += _channels(f"window_hours({step})")
     wanted += [*_channels(f"window_week({step})"), f"window_weekend({step})"]
     return tuple(dict.fromkeys(wanted))
 
 
 def harx(data: FitData, settings: HarxSettings | None = None) -> LinearVolatility:
-    """Ridge on `harx_features`, relative to the current level, per horizon; strength and half-life chosen on validation."""
+    """Ridge on `harx_features`, relative to the current level, per horizon; strength and half-life chosen on later rows than fitted."""
     grid = settings or HarxSettings()
     series, target = data.series[0], data.targets[0]
     fine = [n for n, c in series.candles.items() if c.timeframe < series.base]
@@ -114,22 +118,44 @@ def harx(data: FitData, settings: HarxSettings | None = None) -> LinearVolatilit
         y, yv = y - x[:, 0], yv - xv[:, 0]
         mean, scale = x.mean(0), np.maximum(x.std(0), 1e-9)
         z, zv = (x - mean) / scale, (xv - mean) / scale
-        best: tuple[float, float, Floats] | None = None
-        for half_life in grid.half_life_days:
-            weight = np.exp2((time - time.max()) / (half_life * 86_400_000)) if half_life else np.ones(len(y))
-            solve = _ridge(z, y, weight)
-            for strength in grid.ridge:
-                constant, slopes = solve(strength)
-                loss = float(np.mean((yv - constant - zv @ slopes) ** 2)) if len(yv) else -strength
-                if best is None or loss < best[0]:
-                    best = (loss, constant, slopes)
-        if best is None:
-            raise DataError("HAR-X has no setting to try: give ridge strengths and half-lives")
-        slopes = best[2] / scale
-        intercept[h] = best[1] - float(slopes @ mean)
+        parts = [(z[a], y[a], time[a], z[b], y[b]) for a, b in forward_folds(time, step * series.base.milliseconds)]
+        if len(yv):
+            parts.append((z, y, time, zv, yv))
+        losses = np.zeros((len(grid.half_life_days), len(grid.ridge)))
+        for i, half_life in enumerate(grid.half_life_days):
+            for zf, yf, tf, zt, yt in parts:
+                solve = _ridge(zf, yf, _recency(tf, half_life))
+                for k, strength in enumerate(grid.ridge):
+                    constant, slopes = solve(strength)
+                    losses[i, k] += float(np.mean((yt - constant - zt @ slopes) ** 2)) / max(float(np.var(yt)), 1e-12)
+        i, k = divmod(int(np.argmin(losses)), len(grid.ridge))
+        constant, slopes = _ridge(z, y, _recency(time, grid.half_life_days[i]))(grid.ridge[k])
+        slopes = slopes / scale
+        intercept[h] = constant - float(slopes @ mean)
         slopes[0] += 1.0
         terms.append(dict(zip(specs, slopes.tolist(), strict=True)))
     return LinearVolatility(intercept, tuple(terms))
+
+
+def forward_folds(time_ms: Floats, purge_ms: int, folds: int = 3, first: float = 0.55) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Row numbers (earlier, later) of folds inside train: fit on what closed by a date, judge on the stretch after it.
+
+    The first date leaves the share ``first`` of the rows before it; ``purge_ms`` before each date is dropped. Few rows give no folds.
+    """
+    edges = np.quantile(time_ms, np.linspace(first, 1.0, folds + 1)) if len(time_ms) else np.zeros(0)
+    found = []
+    for low, high in pairwise(edges.tolist()):
+        earlier = np.flatnonzero(time_ms + purge_ms <= low)
+        later = np.flatnonzero((time_ms >= low) & (time_ms < high))
+        if len(earlier) >= 500 and len(later) >= 100:
+            found.append((earlier, later))
+    return found
+
+
+def _recency(time_ms: Floats, half_life_days: float) -> Floats:
+    if not half_life_days:
+        return np.ones(len(time_ms))
+    return np.asarray(np.exp2((time_ms - time_ms.max()) / (half_life_days * 86_400_000)))
 
 
 def stacked(data: FitData, part: str, specs: Sequence[str], horizon: int) -> tuple[Floats, Floats, Floats]:
