@@ -22,7 +22,7 @@ from candelabra.models.base import QUANTILE_LEVELS, FitData, FittedModel, ModelO
 from candelabra.models.registry import load_fitted, new_model
 from candelabra.windows.series import Series
 
-__all__ = ["Ensemble", "EnsembleSettings", "FittedEnsemble", "combine", "load"]
+__all__ = ["Ensemble", "EnsembleSettings", "FittedEnsemble", "combine", "describe", "load"]
 
 Floats = NDArray[np.float64]
 _FORMAT: Final = 1
