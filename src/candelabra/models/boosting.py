@@ -91,6 +91,8 @@ def tabular_features(base: Timeframe, steps: Sequence[int], fine: Sequence[str] 
     short, middle, long = spans(base)
     quarter, half = max(2, short // 4), max(3, short // 2)
     wanted = [spec for step in steps for spec in linear.harx_features(base, step, fine)]
+    wanted += [f"relative({spec})" for step in steps for k in (1, 2, 3, 4) if (spec := linear.week_ago(base, step, k))]
+    wanted += [f"up_share({short})", f"up_share({middle})", f"jump_share({short})"]
     wanted += [f"rel_log_rv({n})" for n in (3, half, 2 * short, 2 * middle)]
     wanted += [f"relative(log_yang_zhang({n}))" for n in (quarter, short)]
     wanted += [
@@ -98,7 +100,7 @@ def tabular_features(base: Timeframe, steps: Sequence[int], fine: Sequence[str] 
         f"relative(log_semivariance_up({quarter}))",
         f"relative(log_semivariance_down({quarter}))",
     ]
-    wanted += [f"scaled_return({n})" for n in (1, 3, quarter, 3 * short, 2 * middle)]
+    wanted += [f"scaled_return({n})" for n in (1, 3, quarter, short, 3 * short, middle, 2 * middle)]
     wanted += ["lag(scaled_return(1),1)", "lag(scaled_return(1),2)", "lag(rel_log_parkinson(1),1)", "lag(rel_log_parkinson(1),2)"]
     wanted += [f"close_position({short})", f"rel_volume({short})", f"rel_volume({middle})", "rsi(14)", f"rv_ratio({short},{long})"]
     wanted += [*parse("close_hour").names, *parse("target_hour").names, *parse("target_weekday").names, "gap", "bars_since_gap"]

@@ -24,7 +24,7 @@ from candelabra.models.tabular import columns
 from candelabra.models.volatility import LinearVolatility
 from candelabra.windows.recipe import spans
 
-__all__ = ["HarxSettings", "ewma", "forward_folds", "har", "harx", "harx_features", "persistence", "seasonal", "stacked"]
+__all__ = ["HarxSettings", "ewma", "forward_folds", "har", "harx", "harx_features", "persistence", "seasonal", "stacked", "week_ago"]
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def persistence(data: FitData) -> LinearVolatility:
 def seasonal(data: FitData) -> LinearVolatility:
     """Realised volatility of the same hours a week ago (of the last horizon where a week has too few bars); nothing is fitted."""
     steps = data.targets[0].steps
-    specs = [_week_ago(data.series[0].base, step, 1) or f"log_rv({step})" for step in steps]
+    specs = [week_ago(data.series[0].base, step, 1) or f"log_rv({step})" for step in steps]
     return LinearVolatility(0.5 * np.log(np.array(steps, np.float64)), tuple({spec: 1.0} for spec in specs))
 
 
@@ -86,17 +86,17 @@ class HarxSettings:
 
 
 def harx_features(base: Timeframe, step: int, fine: Sequence[str] = ()) -> tuple[str, ...]:
-    """Features of HAR-X for one horizon: several spans, ranges, semivariance, volume, the last weeks' same hours, calendar ahead."""
+    """Features of HAR-X for one horizon: several spans, ranges, volume, calendar ahead.
+
+    Returns, semivariance and the last weeks' same hours are left to the trees: a line they cost more than they gave on rows after its own.
+    """
     short, middle, long = spans(base)
     quarter = max(2, short // 4)
     wanted = [f"rel_log_rv({n})" for n in sorted({quarter, short, 3 * short, middle, long})]
     wanted += [f"relative(log_ewma_vol({n}))" for n in (quarter, short)]
     wanted += [f"relative(log_parkinson({n}))" for n in (1, quarter, short, middle)]
-    wanted += [f"up_share({short})", f"up_share({middle})", f"jump_share({short})"]
-    wanted += [f"scaled_return({short})", f"scaled_return({middle})"]
     wanted += [f"rel_dollar_volume({quarter},{short})", f"rel_dollar_volume({short},{middle})"]
     wanted += [f"rel_fine_log_rv({tf},{n})" for tf in fine for n in (1, quarter, short, middle)]
-    wanted += [f"relative({spec})" for k in (1, 2, 3, 4) if (spec := _week_ago(base, step, k))]
     if 86_400_000 % base.milliseconds == 0 and base.milliseconds < 86_400_000:
         wanted += [*_channels("close_hour"), *_channels("close_weekday")]
         if step * base.milliseconds % 86_400_000:  # over whole days the daily waves cancel
@@ -181,7 +181,7 @@ def _channels(spec: str) -> tuple[str, ...]:
     return parse(spec).names
 
 
-def _week_ago(base: Timeframe, step: int, weeks: int) -> str | None:
+def week_ago(base: Timeframe, step: int, weeks: int) -> str | None:
     """Volatility over the target window's own hours, some weeks before; None where a week is not a whole number of bars or too short."""
     week, rest = divmod(7 * 86_400_000, base.milliseconds)
     back = weeks * week - step
