@@ -8,8 +8,10 @@ lightgbm = pytest.importorskip("lightgbm")
 
 from candelabra.models.base import FitData  # noqa: E402
 from candelabra.models.boosting import HarxLightGbm, LightGbm, LightGbmSettings, tune_lightgbm  # noqa: E402
+from candelabra.models.linear import harx  # noqa: E402
+from candelabra.models.onnx_session import open_session  # noqa: E402
 from candelabra.models.registry import load_fitted  # noqa: E402
-from candelabra.models.trees import _open, run_trees, trees_to_onnx  # noqa: E402
+from candelabra.models.trees import run_trees, trees_to_onnx  # noqa: E402
 from candelabra.windows.recipe import Recipe, build_series  # noqa: E402
 from candelabra.windows.splits import chronological  # noqa: E402
 from candelabra.windows.targets import make_targets  # noqa: E402
@@ -42,7 +44,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def fitted(data):
-    return HarxLightGbm(SMALL).fit(data)
+    return LightGbm(SMALL).fit(data)
 
 
 @pytest.mark.parametrize("holes", [False, True])
@@ -65,14 +67,14 @@ def test_onnx_trees_split_exactly_as_lightgbm_does_and_agree_in_value(holes):
         x[500 : 500 + len(near), column] = np.nextafter(near, np.float32(np.inf))
         x[1000 : 1000 + len(near), column] = np.nextafter(near, np.float32(-np.inf))
     x[2000:2100, 1] = np.nan  # missing where training knew none takes the way of zero
-    session = _open(trees_to_onnx([booster.dump_model()], 6))
+    session = open_session(trees_to_onnx([booster.dump_model()], 6), "the trees")
     np.testing.assert_allclose(run_trees(session, x)[:, 0], booster.predict(x.astype(np.float64)), atol=1e-7, rtol=1e-6)
     # every single tree alone: a wrong split would show as a different leaf, exactly
     dump = booster.dump_model()
     leaves = booster.predict(x.astype(np.float64), pred_leaf=True)
     for tree in range(0, 120, 20):
         values = np.array([booster.get_leaf_output(tree, leaf) for leaf in range(leaves[:, tree].max() + 1)])
-        single = run_trees(_open(trees_to_onnx([{"tree_info": [dump["tree_info"][tree]]}], 6)), x)[:, 0]
+        single = run_trees(open_session(trees_to_onnx([{"tree_info": [dump["tree_info"][tree]]}], 6), "one tree"), x)[:, 0]
         assert (single.astype(np.float32) == values[leaves[:, tree]].astype(np.float32)).all()
 
 
@@ -86,11 +88,11 @@ def test_trees_answer_one_row_as_they_answer_many(data, fitted):
     assert len(fitted.predict(data.series[0], rows[:0])) == 0
 
 
-def test_the_same_seed_grows_the_same_trees_and_another_seed_others(data, fitted):
-    again = HarxLightGbm(SMALL).fit(data)
-    other = HarxLightGbm(LightGbmSettings(rounds=40, learning_rate=0.1, least_rows=50, patience=20, seed=5)).fit(data)
-    assert again.volatility.onnx == fitted.volatility.onnx
-    assert other.volatility.onnx != fitted.volatility.onnx
+def test_the_same_seed_grows_the_same_trees_and_another_seed_others(data):
+    first, again = LightGbm(SMALL).fit(data), LightGbm(SMALL).fit(data)
+    other = LightGbm(LightGbmSettings(rounds=40, learning_rate=0.1, least_rows=50, patience=20, seed=5)).fit(data)
+    assert again.volatility.onnx == first.volatility.onnx
+    assert other.volatility.onnx != first.volatility.onnx
 
 
 def test_a_saved_model_runs_without_lightgbm(data, fitted, tmp_path):
@@ -111,14 +113,23 @@ def test_a_saved_model_runs_without_lightgbm(data, fitted, tmp_path):
     assert done.stdout == "ran\n", done.stderr
 
 
-def test_lightgbm_alone_reads_what_the_network_reads(data):
-    model = LightGbm(SMALL).fit(data)
+def test_lightgbm_alone_reads_what_the_network_reads(data, fitted):
+    model = fitted
     assert {f"4h|{name}" for name in data.series[0].features["4h"].names} <= set(model.volatility.specs)
     assert set(data.series[0].features["1h"].names) <= set(model.volatility.specs)
     rows = data.validation_rows[0]
     actual = data.targets[0].log_volatility[rows, 1]
     error = model.predict(data.series[0], rows).log_volatility[:, 1] - actual
     assert np.nanmean(error**2) < np.nanvar(actual)
+
+
+def test_on_the_residual_of_harx_trees_start_from_its_forecast_and_never_do_worse_on_later_rows(data):
+    model = HarxLightGbm(SMALL).fit(data)
+    assert model.volatility.anchor.terms == harx(data).terms
+    rows = data.validation_rows[0]
+    anchor = model.volatility.anchor.log_volatility(data.series[0], rows)
+    error = data.targets[0].log_volatility[rows] - model.predict(data.series[0], rows).log_volatility
+    assert (np.nanmean(error**2, 0) <= 1.05 * np.nanmean((data.targets[0].log_volatility[rows] - anchor) ** 2, 0)).all()
 
 
 def test_tuning_tries_the_default_first_and_never_ends_worse_on_validation(data):
