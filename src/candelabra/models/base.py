@@ -69,7 +69,10 @@ class FitData:
 class FittedModel(Protocol):
     """A trained model: forecasts for any series, and writes itself as a part of a bundle."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the model is called in tables and folders."""
+        ...
 
     def predict(self, series: Series, rows: NDArray[np.int64]) -> ModelOutput:
         """Forecasts at the closes of base bars ``rows``; reads nothing after each of them."""

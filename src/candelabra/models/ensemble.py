@@ -137,8 +137,8 @@ def combine(members: dict[str, FittedModel], data: FitData, shrink: float = Ense
     return FittedEnsemble(dict(members), weights[0], weights[1], weights[2])
 
 
-def load(folder: Path) -> FittedEnsemble:
-    """The ensemble saved in ``folder`` with its members; BundleError when damaged."""
+def load(folder: Path, load_member: Callable[[Path], FittedModel] = load_fitted) -> FittedEnsemble:
+    """The ensemble saved in ``folder`` with its members, each loaded by ``load_member``; BundleError when damaged."""
     try:
         values = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if values["format"] != _FORMAT:
@@ -149,7 +149,7 @@ def load(folder: Path) -> FittedEnsemble:
         raise BundleError(
             f"{folder / 'model.json'} cannot be read as an ensemble ({error!r}): restore it from the sealed bundle"
         ) from error
-    return FittedEnsemble({name: load_fitted(folder / name) for name in names}, weights[0], weights[1], weights[2])
+    return FittedEnsemble({name: load_member(folder / name) for name in names}, weights[0], weights[1], weights[2])
 
 
 def _weighted(parts: Sequence[NDArray[np.float32]], weights: Floats) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import BundleError
+from candelabra.models.onnx_session import open_session
 from candelabra.models.tabular import columns, warm_up
 from candelabra.models.volatility import LinearVolatility
 from candelabra.windows.series import Series
@@ -60,7 +60,7 @@ class TreeVolatility:
 
     @cached_property
     def _session(self) -> Any:
-        return _open(self.onnx)
+        return open_session(self.onnx, "the trees")
 
 
 def run_trees(session: Any, table: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -68,20 +68,6 @@ def run_trees(session: Any, table: NDArray[np.float32]) -> NDArray[np.float64]:
     if not len(table):
         return np.empty((0, session.get_outputs()[0].shape[1]))
     return np.asarray(session.run(None, {"columns": np.ascontiguousarray(table, np.float32)})[0], np.float64)
-
-
-def _open(onnx_bytes: bytes) -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at import: afterwards it is too late
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # One thread: partial sums of several would make an answer depend on how many rows are asked for at once.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exception classes share no public base
-        raise BundleError(f"the trees cannot be opened ({error}): restore {FILE} from the sealed bundle") from error
 
 
 def trees_to_onnx(boosters: Sequence[Mapping[str, Any]], column_count: int) -> bytes:

@@ -146,9 +146,9 @@ def _prepare(data: FitData, settings: ArmsSettings | Gpt2Settings, scaling: Scal
     extra = _auxiliary(data, train)
     targets = []
     for answer, more, rows in zip(answers, extra, train, strict=True):
-        known = np.full((len(answer), answer.shape[1] + more.shape[1]), np.nan, np.float32)
-        known[rows] = np.concatenate([answer[rows], more[rows]], axis=1)
-        targets.append(known)
+        learned = np.full((len(answer), answer.shape[1] + more.shape[1]), np.nan, np.float32)
+        learned[rows] = np.concatenate([answer[rows], more[rows]], axis=1)
+        targets.append(learned)
     validation = [
         _validation_rows(rows[rows >= p.first], settings, len(prepared)) for p, rows in zip(prepared, data.validation_rows, strict=True)
     ]

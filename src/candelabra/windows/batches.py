@@ -138,8 +138,16 @@ class SequenceBatches:
             yield self.gather(order[first : first + size])
 
     def _last_known(self, tf: str, starts: NDArray[np.int64]) -> NDArray[np.int64]:
-        last = starts[:, 1] + self.length - 1
-        return np.array([self._parts[s].asof[f"{self.base}>{tf}"][row] for s, row in zip(starts[:, 0], last, strict=True)], np.int64)
+        """The bar of ``tf`` known at the last base bar of each sequence, by way of the links there are."""
+        path, finer = [], tf
+        while finer != self.base:
+            coarser, finer = finer, next(f for f, c in self.links if c == finer)
+            path.append(f"{finer}>{coarser}")
+        rows = starts[:, 1] + self.length - 1
+        for i, symbol in enumerate(starts[:, 0]):
+            for link in reversed(path):
+                rows[i] = self._parts[symbol].asof[link][rows[i]] if rows[i] >= 0 else -1
+        return rows
 
     def _local(self, finer: str, coarser: str, starts: NDArray[np.int64], ends: Mapping[str, NDArray[np.int64]]) -> Tensor:
         window = self._coarse[coarser].length

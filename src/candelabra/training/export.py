@@ -1,0 +1,85 @@
+"""Networks as ONNX graphs: what a server runs, without torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from candelabra.models.arms import ArmsNetwork
+from candelabra.models.inputs import windows_needed
+from candelabra.models.network import FittedNetwork, Network
+
+__all__ = ["export_graphs"]
+
+
+class _Newest(nn.Module):
+    """A network on one full window of every timeframe: outputs at the newest bar only."""
+
+    def __init__(self, network: Network, names: tuple[str, ...], links: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.names, self.links = network, names, links
+
+    def forward(self, *arrays: Tensor) -> tuple[Tensor, Tensor]:
+        x: Mapping[str, Tensor] = dict(zip(self.names, arrays, strict=False))
+        asof = dict(zip(self.links, arrays[len(self.names) :], strict=True))
+        return self.network.head(self.network.hidden(x, asof)[:, -1])
+
+
+def export_graphs(fitted: FittedNetwork, folder: Path) -> list[Path]:
+    """Write ``graph-<k>.onnx`` per network into ``folder``: windows of scaled rows in, the newest bar's outputs out.
+
+    Inputs ``x:<timeframe>`` float32 ``(batch, bars, channels)`` and ``asof:<link>`` int64 ``(batch, finer bars)``; outputs
+    ``quantiles`` and ``volatility``. Window lengths are fixed (`windows_needed`), the batch is free.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index, module in enumerate(fitted.modules):
+        path = folder / f"graph-{index}.onnx"
+        _export(module, fitted, path)
+        paths.append(path)
+    return paths
+
+
+def _export(module: Network, fitted: FittedNetwork, path: Path) -> None:
+    spec = fitted.spec
+    windows = windows_needed(module.settings, spec)
+    base = windows[spec.base]
+    if isinstance(module, ArmsNetwork):
+        lengths = {spec.base: base} | {tf: windows[tf] for tf in spec.coarse} | dict.fromkeys(spec.fine, base)
+        widths = module.layout.channels
+        links = {f"{f}>{c}": lengths[f] for f, c in spec.links}
+    else:
+        lengths, widths, links = {spec.base: base}, {spec.base: module.layout.channels}, {}
+    batch = 2
+    arrays = [torch.zeros(batch, n, widths[tf]) for tf, n in lengths.items()]
+    arrays += [torch.zeros(batch, n, dtype=torch.int64) for n in links.values()]
+    names = [f"x:{tf}" for tf in lengths] + [f"asof:{link}" for link in links]
+    free = torch.export.Dim("batch", min=1, max=4096)
+    newest = _Newest(module, tuple(lengths), tuple(links)).eval()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            newest, tuple(arrays), str(path), dynamo=True, optimize=False, external_data=False, verbose=False, input_names=names,
+            output_names=["quantiles", "volatility"], dynamic_shapes={"arrays": tuple({0: free} for _ in arrays)},
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _quiet():  # type: ignore[no-untyped-def]
+    """The exporter's advice is for its own developers."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
