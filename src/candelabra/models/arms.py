@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from candelabra.models.heads import ForecastHead
-from candelabra.models.layers import Encoder, rotary
+from candelabra.models.layers import Encoder
 from candelabra.models.settings import ArmsSettings
 from candelabra.windows.auxiliary import AUXILIARY_SPANS
 
@@ -137,11 +137,11 @@ class ArmsNetwork(nn.Module):
         base, s = self.layout.base, self.settings
         gathered = {c: gather(states[c], asof[link(f, c)]) for f, c in self.layout.links(s) if f == base}
         hidden = self.embed_base({tf: x[tf] for tf in (base, *self.layout.fine)}, gathered)
-        cos, sin = rotary(torch.arange(hidden.shape[1], device=hidden.device), self.encoder.size)
+        angles = self.encoder.angles(hidden.shape[1])
         for depth, block in enumerate(self.encoder.blocks):
             if depth == s.layers // 2:
                 hidden = self.fuse_states(hidden, gathered)
-            hidden = block(hidden, cos, sin)
+            hidden = block(hidden, angles)
         return self.encoder.norm(hidden)
 
     def embed_base(self, x: Mapping[str, Tensor], gathered: Mapping[str, Tensor]) -> Tensor:

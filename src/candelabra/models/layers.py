@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +18,43 @@ from torch.nn import functional as F
 __all__ = ["Block", "Cache", "Encoder", "RMSNorm", "rotary"]
 
 _CHUNK_BLOCKS = 32  # blocks of the band attended to at once when no gradient is kept: bounds memory
+_ANGLES = 1024  # positions whose angles are kept; longer passes compute theirs
 
 
-def rotary(positions: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine tables ``(positions, size / 2)`` of rotary embeddings (RoFormer, arXiv 2104.09864), float32."""
+def rotary(positions: Tensor, size: int) -> Tensor:
+    """Tables ``(2, 2, positions, size)`` that turn queries and keys by their position (RoFormer, arXiv 2104.09864), float32.
+
+    ``[0]`` cosines, ``[1]`` sines with the sign of each half; ``[:, 0]`` for queries, divided by sqrt(size), ``[:, 1]`` for keys.
+    """
     frequency = 10_000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64, device=positions.device) / size)
     angle = positions.to(torch.float64)[:, None] * frequency
-    return torch.cos(angle).float(), torch.sin(angle).float()
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    table = torch.stack((torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)))
+    return torch.stack((table * size**-0.5, table), 1).float()
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((b, a), dim=-1).mul_(sin).addcmul_(x, cos)
+
+
+class _Rotation(torch.autograd.Function):
+    """Rotation of the last axis; its gradient is the rotation back, without the zero-padded halves that autograd would add up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(grads[0], cos, -sin), None, None
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    """Queries and keys ``(2, ..., bars, size)`` turned, in order of memory as listed."""
+    return _Rotation.apply(x, cos, sin) if torch.is_grad_enabled() else _turn(x, cos, sin)
 
 
 class RMSNorm(nn.Module):
@@ -66,9 +92,9 @@ class Block(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
         self.dropout = dropout
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """``x`` ``(batch, bars, width)`` -> same shape; bar t reads bars t - band + 1 .. t."""
-        x = x + self._drop(self.out(self._attend(self.norm1(x), cos, sin)))
+    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+        """``x`` ``(batch, bars, width)`` -> same shape; bar t reads bars t - band + 1 .. t; ``angles``: see `rotary`."""
+        x = x + self._drop(self.out(self._attend(self.norm1(x), angles)))
         return x + self._drop(self._feed_forward(self.norm2(x)))
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -78,10 +104,11 @@ class Block(nn.Module):
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)
 
-    def _attend(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, angles: Tensor) -> Tensor:
         batch, bars, width = x.shape
-        q, k, v = self.qkv(x).view(batch, bars, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
-        q, k = _rotate(q, cos, sin).to(v.dtype) * self.size**-0.5, _rotate(k, cos, sin).to(v.dtype)
+        qkv = self.qkv(x).view(batch, bars, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
+        cos, sin = angles.to(qkv.dtype)[:, :, None, None]
+        (q, k), v = _rotate(qkv[:2], cos, sin), qkv[2]
         if bars <= 2 * self.band:
             distance = torch.arange(bars, device=x.device)[:, None] - torch.arange(bars, device=x.device)
             out = _softmax_product(q, k, v, (distance < 0) | (distance >= self.band))
@@ -115,14 +142,14 @@ class Block(nn.Module):
         shape = (self.heads, self.band, self.size)
         return Cache(torch.zeros(shape), torch.zeros(shape), torch.full((self.band,), float("-inf")))
 
-    def step(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache, slot: int) -> Tensor:
+    def step(self, x: Tensor, angles: Tensor, cache: Cache, slot: int) -> Tensor:
         """One new bar ``x`` ``(width,)``: the last row that :meth:`forward` would give over all bars so far."""
-        q, k, v = self.qkv(self.norm1(x)).view(3, self.heads, self.size)
-        cache.keys[:, slot] = _rotate(k, cos, sin)
-        cache.values[:, slot] = v
+        qkv = self.qkv(self.norm1(x)).view(3, self.heads, self.size)
+        q, k = _turn(qkv[:2], angles[0], angles[1])
+        cache.keys[:, slot] = k
+        cache.values[:, slot] = qkv[2]
         cache.bias[slot] = 0.0
-        q = (_rotate(q, cos, sin) * self.size**-0.5).unsqueeze(1)
-        weights = torch.softmax(torch.baddbmm(cache.bias, q, cache.keys.transpose(1, 2)), dim=-1)
+        weights = torch.softmax(torch.baddbmm(cache.bias, q.unsqueeze(1), cache.keys.transpose(1, 2)), dim=-1)
         x = x + self.out((weights @ cache.values).view(-1))
         return x + self._feed_forward(self.norm2(x))
 
@@ -145,15 +172,23 @@ def _dropout(x: Tensor, share: float) -> Tensor:
 class Encoder(nn.Module):
     """A stack of blocks over one timeframe's bars, with a last normalisation."""
 
+    table: Tensor
+
     def __init__(self, width: int, layers: int, heads: int, band: int, dropout: float) -> None:
         super().__init__()
         self.size = width // heads
         self.blocks = nn.ModuleList(Block(width, heads, band, dropout) for _ in range(layers))
         self.norm = RMSNorm(width)
+        # a buffer, for a compiled graph would work out the angles again for every head and layer
+        self.register_buffer("table", rotary(torch.arange(_ANGLES), self.size), persistent=False)
+
+    def angles(self, bars: int) -> Tensor:
+        """Rotary tables of positions ``0 .. bars``."""
+        return self.table[:, :, :bars] if bars <= _ANGLES else rotary(torch.arange(bars, device=self.table.device), self.size)
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` ``(batch, bars, width)`` -> hidden states of the same shape."""
-        cos, sin = rotary(torch.arange(x.shape[1], device=x.device), self.size)
+        angles = self.angles(x.shape[1])
         for block in self.blocks:
-            x = block(x, cos, sin)
+            x = block(x, angles)
         return self.norm(x)

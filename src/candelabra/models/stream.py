@@ -20,9 +20,8 @@ class _EncoderStream:
         self.caches: list[Cache] = [block.cache() for block in encoder.blocks]  # type: ignore[operator]
         self.bars = 0
 
-    def angles(self) -> tuple[Tensor, Tensor]:
-        cos, sin = rotary(torch.tensor([self.bars]), self.encoder.size)
-        return cos, sin
+    def angles(self) -> Tensor:
+        return rotary(torch.tensor([self.bars]), self.encoder.size)
 
 
 class ArmsStream:
@@ -59,9 +58,9 @@ class ArmsStream:
         if network.settings.fusion == "hierarchical" and above < len(network.layout.coarse):
             x = x + network.bridges[timeframe](self._states[network.layout.coarse[above]])
         stream = self._coarse[timeframe]
-        cos, sin = stream.angles()
+        angles = stream.angles()
         for block, cache in zip(stream.encoder.blocks, stream.caches, strict=True):
-            x = block.step(x, cos, sin, cache, stream.bars % block.band)  # type: ignore[operator]
+            x = block.step(x, angles, cache, stream.bars % block.band)  # type: ignore[operator]
         stream.bars += 1
         self._states[timeframe] = stream.encoder.norm(x)
 
@@ -70,11 +69,11 @@ class ArmsStream:
         """A base bar has closed: quantiles ``(horizons, levels)`` and volatility ``(horizons,)`` in the head's units."""
         network, stream = self.network, self._base
         x = network.embed_base({network.layout.base: row, **(patches or {})}, self._states)
-        cos, sin = stream.angles()
+        angles = stream.angles()
         for depth, (block, cache) in enumerate(zip(stream.encoder.blocks, stream.caches, strict=True)):
             if depth == network.settings.layers // 2:
                 x = network.fuse_states(x, self._states)
-            x = block.step(x, cos, sin, cache, stream.bars % block.band)  # type: ignore[operator]
+            x = block.step(x, angles, cache, stream.bars % block.band)  # type: ignore[operator]
         stream.bars += 1
         quantiles, volatility = network.head(stream.encoder.norm(x))
         return quantiles, volatility
