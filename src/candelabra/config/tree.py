@@ -141,13 +141,12 @@ class EvaluationSection:
     """How figures are judged.
 
     ``block``: length of a bootstrap block; ``resamples``: how many; ``coverage``: of the calibrated
-    interval that is drawn and quoted; ``trials``: how many tries the test range has seen, this one counted.
+    interval that is drawn and quoted. (The number of trials is not a setting: the program counts openings of the test range.)
     """
 
     block: str = "7d"
     resamples: int = 2000
     coverage: float = 0.9
-    trials: int = 1
 
     def __post_init__(self) -> None:
         if duration_ms(self.block, "evaluation.block") <= 0:
@@ -156,8 +155,6 @@ class EvaluationSection:
             raise UsageError(f"evaluation.resamples = {self.resamples}: intervals of 95 % need at least 100")
         if not 0 < self.coverage < 1:
             raise UsageError(f"evaluation.coverage = {self.coverage}: a share between 0 and 1 is needed, as in 0.9")
-        if self.trials < 1:
-            raise UsageError(f"evaluation.trials = {self.trials}: it counts this try, so at least 1")
 
     @property
     def block_ms(self) -> int:

@@ -1,0 +1,96 @@
+"""``bundle``: what is in a sealed bundle, whether it is as it was sealed, how it differs from another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from candelabra.cli.console import emit_json, out, table
+from candelabra.cli.options import AsJson
+from candelabra.cli.run import EXIT_FINDINGS
+
+__all__ = ["app", "bundle_folder"]
+
+app = typer.Typer(help="Bundles: show, verify, diff.", no_args_is_help=True)
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or a run's.", show_default=False)]
+
+
+def bundle_folder(path: Path) -> Path:
+    """The bundle at ``path``, which may also be the run folder that holds it."""
+    inside = path / "bundle"
+    return inside if not (path / "bundle.json").is_file() and (inside / "bundle.json").is_file() else path
+
+
+@app.command()
+def show(bundle: Bundle, as_json: AsJson = False) -> int:
+    """Show what a bundle learned from, what it foretells and what it needs."""
+    from candelabra.bundles.format import read_manifest
+    from candelabra.candles.frame import format_time
+
+    folder = bundle_folder(bundle)
+    manifest = read_manifest(folder)
+    if as_json:
+        emit_json("bundle show", asdict(manifest))
+        return 0
+    card = folder / "CARD.md"
+    rows = [
+        ("bundle", manifest.id),
+        ("model", manifest.model),
+        ("made", f"{format_time(manifest.created_ms)} UTC by candelabra {manifest.version}, seed {manifest.seed}"),
+        ("symbols", ", ".join(manifest.symbols) + (" (SIMULATED)" if manifest.simulated else "")),
+        ("horizons", ", ".join(manifest.horizons)),
+        ("needs", ", ".join(f"{bars} bars of {tf}" for tf, bars in manifest.needs.items())),
+        *((part, f"{format_time(start)} .. {format_time(end)} UTC") for part, (start, end) in manifest.ranges.items()),
+        ("trials", str(manifest.trials)),
+        ("libraries", ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())),
+        ("files", str(len(manifest.files))),
+        ("card", str(card) if card.is_file() else "none"),
+    ]
+    out().print(table(("", ""), rows))
+    return 0
+
+
+@app.command()
+def verify(bundle: Bundle, as_json: AsJson = False) -> int:
+    """Compare every file with its seal. Exit code 1 when one is missing, changed or added."""
+    from candelabra.bundles.format import read_manifest
+    from candelabra.bundles.verify import verify as find
+
+    folder = bundle_folder(bundle)
+    manifest, findings = read_manifest(folder), find(folder)
+    if as_json:
+        emit_json("bundle verify", {"bundle": manifest.id, "sealed": not findings, "findings": [asdict(f) for f in findings]})
+    elif findings:
+        out().print(table(("file", "finding"), [(f.file, f.what) for f in findings]))
+        out().print(f"{folder} is not as it was sealed: restore it, or train again", style="red")
+    else:
+        out().print(f"{folder}: all {len(manifest.files)} files are as they were sealed ({manifest.id})")
+    return EXIT_FINDINGS if findings else 0
+
+
+@app.command()
+def diff(
+    left: Bundle,
+    right: Annotated[Path, typer.Argument(metavar="OTHER", help="The other bundle.", show_default=False)],
+    as_json: AsJson = False,
+) -> int:
+    """Show where two bundles differ. Exit code 1 when they do."""
+    from candelabra.bundles.verify import diff as find
+
+    found = find(bundle_folder(left), bundle_folder(right))
+    if as_json:
+        emit_json("bundle diff", {"same": not found, "differences": [asdict(d) for d in found]})
+    elif found:
+        out().print(table(("entry", str(left), str(right)), [(d.key, _short(d.left), _short(d.right)) for d in found]))
+    else:
+        out().print("the bundles are the same")
+    return EXIT_FINDINGS if found else 0
+
+
+def _short(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

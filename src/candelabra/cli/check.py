@@ -1,0 +1,55 @@
+"""``check``: are these candles fit to learn from?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from candelabra.cli.console import emit_json, out, table
+from candelabra.cli.options import AsJson, _symbol
+from candelabra.cli.run import EXIT_FINDINGS
+
+if TYPE_CHECKING:
+    from candelabra.candles.quality import QualityReport
+
+__all__ = ["check"]
+
+
+def check(
+    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Candle files, folders or globs.", show_default=False)],
+    symbol: Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol, as in BTC/USDT.")] = None,
+    timeframe: Annotated[str | None, typer.Option("--timeframe", metavar="TF", help="Only this timeframe, as in 1h.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look at candles before they are trusted: findings, coverage and a verdict. Exit code 1 when some are unusable."""
+    from candelabra.candles.quality import inspect
+    from candelabra.sources.files import read_raw
+
+    reports = [inspect(raw) for raw in read_raw(paths, symbol=None if symbol is None else _symbol(symbol), timeframe=timeframe)]
+    unusable = sum(r.verdict == "unusable" for r in reports)
+    if as_json:
+        emit_json("check", {"verdict": "unusable" if unusable else "usable", "series": [r.as_dict() for r in reports]})
+    else:
+        for report in reports:
+            _show(report)
+        if unusable:
+            out().print(
+                f"{unusable} of {len(reports)} series cannot be used as they are: mend the rows named above, or read with --on-bad drop"
+            )
+    return EXIT_FINDINGS if unusable else 0
+
+
+def _show(report: QualityReport) -> None:
+    console = out()
+    console.print(f"{report.symbol} {report.timeframe}: {report.bars:,} bars, {report.first_time} .. {report.last_time} UTC", style="bold")
+    if report.findings:
+        rows = [(f.kind, f"{f.count:,}", "yes" if f.fatal else "", f.first_time, f.worst) for f in report.findings]
+        console.print(table(("finding", "count", "fatal", "first at", "worst"), rows, numbers=("count",)))
+    present, expected = sum(m.present for m in report.coverage), sum(m.expected for m in report.coverage)
+    if expected:
+        holes = sorted((m for m in report.coverage if m.present < m.expected), key=lambda m: m.present / max(m.expected, 1))[:3]
+        worst = "; least in " + ", ".join(f"{m.month} ({100 * m.present / m.expected:.2f} %)" for m in holes) if holes else ""
+        console.print(f"coverage {100 * present / expected:.3f} % of {expected:,} bars{worst}")
+    style = {"good": "green", "unusable": "red"}.get(report.verdict, "yellow")
+    console.print(f"verdict: {report.verdict}\n", style=style)
