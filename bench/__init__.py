@@ -1,0 +1,1 @@
+"""Measurements with rivals: ``python -m bench run`` and ``python -m bench check`` (see docs/bench.md)."""
