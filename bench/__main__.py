@@ -65,7 +65,9 @@ def _check(path: Path) -> int:
     lines: list[dict[str, Any]] = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines() if text.strip()]
     found = failures(lines)
     print("\n".join(found) if found else "every figure that was judged is within its reach")
-    open_ = [f"{line['item']} {line['tool']}: {line['note']}" for line in lines if line["ok"] is None and line.get("note") and line.get("reach")]
+    open_ = [
+        f"{line['item']} {line['tool']}: {line['note']}" for line in lines if line["ok"] is None and line.get("note") and line.get("reach")
+    ]
     missing = [f"{line['item']} {line['tool']}: {line['note']}" for line in lines if line["value"] is None]
     for text in dict.fromkeys([*open_, *missing]):
         print(f"  ({text})")

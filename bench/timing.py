@@ -78,17 +78,19 @@ def release_free_memory() -> None:
     ctypes.CDLL(None).malloc_trim(0)
 
 
-def digest(*values: Any) -> str:
-    """Checksum of arrays and numbers, to 8 significant digits for floats (sums may be taken in another order)."""
+def digest(*values: Any, digits: int = 8) -> str:
+    """Checksum of arrays: exact for whole numbers, to ``digits`` digits of their sums for floats (they may be added in another order)."""
     seal = hashlib.sha256()
     for value in values:
         array = np.asarray(value)
         seal.update(str(array.shape).encode())
         if array.dtype.kind == "f":
-            flat = array.ravel()
-            flat = flat[np.isfinite(flat)]
-            text = ",".join(f"{x:.8e}" for x in (flat.sum(), np.abs(flat).sum(), (flat * np.arange(1, len(flat) + 1)).sum()))
-            seal.update(f"{len(flat)}:{text}".encode())
+            flat = array.ravel().astype(np.float64)
+            known = np.isfinite(flat)
+            flat, place = flat[known], np.flatnonzero(known) + 1.0
+            size = np.abs(flat).sum() or 1.0
+            sums = (flat.sum() / size, (flat * place).sum() / (size * len(known)))
+            seal.update(f"{len(flat)}:{size:.{digits - 1}e}:".encode() + ",".join(f"{x + 0.0:.{digits}f}" for x in sums).encode())
         else:
             seal.update(np.ascontiguousarray(array).astype(np.int64).tobytes())
     return seal.hexdigest()[:16]
