@@ -158,6 +158,4 @@ def _data(folder: Path | None) -> Iterator[Line]:
     else:
         endings = (".csv", ".gz", ".zip", ".parquet", ".pq", ".feather", ".arrow")
         count = sum(p.suffix.lower() in endings for p in named.rglob("*"))
-        yield Line(
-            "data", "ok" if count else "note", f"{count} candle files in {named}", "" if count else "put CSV, Parquet or Feather there"
-        )
+        yield Line("data", "ok" if count else "note", f"{count} candle files in {named}", "" if count else "put candle files there")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -26,11 +29,14 @@ from candelabra.cli.options import (
 from candelabra.errors import UsageError
 
 if TYPE_CHECKING:
+    from candelabra.config.tree import Config
     from candelabra.evaluation.verdict import VerdictRow
 
 __all__ = ["demo", "evaluate", "train"]
 
-Folder = Annotated[Path | None, typer.Option("--folder", metavar="FOLDER", help="Where this run goes (default: a new one in runs/).")]
+_R2_OVER: Final = "volatility R2 over"
+
+Out = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Where this run goes (default: a new folder in runs/).")]
 
 
 def train(
@@ -41,7 +47,7 @@ def train(
     symbols: Symbols = None,
     timeframes: Timeframes = None,
     on_bad: OnBad = None,
-    folder: Folder = None,
+    folder: Out = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an interrupted run, with the settings it has.")
     ] = None,
@@ -53,17 +59,17 @@ def train(
 
     if resume is not None:
         if config or assignments or size or folder:
-            raise UsageError("--resume goes on with the settings of its run: leave --config, --set, --size and --folder out")
-        if not (resume / "config.toml").is_file():
-            raise UsageError(f"{resume} is no run folder: it has no config.toml; give a folder such as runs/<time>-arms-<hash>")
+            raise UsageError("--resume goes on with the settings of its run: leave --config, --set, --size and --out out")
         tree = _resumed(resume, paths)
     else:
         tree = settings(config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad)
-    with reporter(quiet=quiet) as progress:
+    options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes, "--on-bad": on_bad}
+    with reporter(quiet=quiet) as progress, _resumable():
         candles = read(tree, progress)
         from candelabra.pipeline.train import train as journey
 
-        result = journey(tree, candles, folder=folder, progress=progress, resume=resume)
+        commands = (_command("train", paths or (), options),)
+        result = journey(tree, candles, folder=folder, progress=progress, resume=resume, commands=commands)
     return _finish("train", result, as_json, paths=tree.candles.paths)
 
 
@@ -71,15 +77,15 @@ def demo(
     candles: Annotated[
         list[str] | None, typer.Option("--candles", metavar="PATH", help="Real candles instead of a simulated market; repeatable.")
     ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[MORE]...", help="More paths after --candles.", show_default=False)] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
     size: Size = None,
     symbols: Symbols = None,
     timeframes: Timeframes = None,
-    folder: Folder = None,
+    folder: Out = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
-    more: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", hidden=True)] = None,
 ) -> int:
     """The whole journey in minutes, on a seeded simulated market whose truth is known, or on your --candles. No network."""
     from candelabra.cli.progress import reporter
@@ -88,11 +94,19 @@ def demo(
         raise UsageError(f"demo takes files by --candles, as in `candelabra demo --candles {more[0]}`")
     paths = [*(candles or ()), *(more or ())]
     tree = settings(config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes)
-    with reporter(quiet=quiet) as progress:
-        from candelabra.pipeline.demo import demo as journey
+    options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes}
+    with reporter(quiet=quiet) as progress, _resumable():
+        if paths:
+            given = read(tree, progress)
+            from candelabra.pipeline.train import train as learn
 
-        result = journey(tree, read(tree, progress) if tree.candles.paths else None, folder=folder, progress=progress)
-    return _finish("demo", result, as_json, paths=tree.candles.paths)
+            commands = (_command("demo --candles", paths, options),)
+            result = learn(tree, given, folder=folder, progress=progress, commands=commands)
+        else:
+            from candelabra.pipeline.demo import demo as journey
+
+            result = journey(tree, folder=folder, progress=progress)
+    return _finish("demo", result, as_json, paths=paths)
 
 
 def evaluate(
@@ -101,7 +115,7 @@ def evaluate(
     walk_forward: Annotated[bool, typer.Option("--walk-forward", help="Refit fold by fold over the candles given.")] = False,
     symbols: Symbols = None,
     timeframes: Timeframes = None,
-    folder: Folder = None,
+    folder: Out = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> int:
@@ -121,47 +135,78 @@ def evaluate(
     return _finish("evaluate", result, as_json, paths=paths)
 
 
-def _resumed(run: Path, paths: Sequence[str] | None) -> Any:
+def _resumed(run: Path, paths: Sequence[str] | None) -> Config:
     from dataclasses import replace
 
     from candelabra.config.text import from_toml
 
     file = run / "config.toml"
+    if not file.is_file():
+        raise UsageError(f"{run} is no run folder: it has no config.toml; give the folder of an interrupted run, as in runs/<run>")
     tree = from_toml(file.read_text(encoding="utf-8"), str(file))
     return replace(tree, candles=replace(tree.candles, paths=tuple(paths))) if paths else tree
 
 
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """When the user stops a run, say how to go on with it."""
+    begun = time.time()
+    try:
+        yield
+    except KeyboardInterrupt:
+        here = Path("runs")
+        started = [p for p in here.glob("*/config.toml") if p.stat().st_mtime >= begun] if here.is_dir() else []
+        for file in started:
+            err().print(f"stopped; go on from the last checkpoint with: candelabra train --resume {file.parent}")
+        raise
+
+
+def _command(verb: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
+    """The command line that does the same again, for the report."""
+    words = [*paths]
+    for option, value in options.items():
+        for one in value if isinstance(value, list) else () if value is None else (value,):
+            words += [option, str(one)]
+    return " ".join(["candelabra", verb, *(shlex.quote(w) for w in words)])
+
+
 def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -> int:
     """The verdict, where everything is, and the next commands."""
+    places = {name: getattr(result, name, None) for name in ("folder", "bundle", "report")}
     if as_json:
-        places = {name: getattr(result, name, None) for name in ("folder", "bundle", "report")}
-        emit_json(
-            command,
-            {
-                **{name: None if place is None else str(place) for name, place in places.items()},
-                "verdict": [row.as_dict() for row in result.verdict],
-                "seconds": dict(result.seconds),
-                "notes": list(result.notes),
-            },
-        )
+        shown = {name: None if place is None else str(place) for name, place in places.items()}
+        verdict = [row.as_dict() for row in result.verdict]
+        emit_json(command, {**shown, "verdict": verdict, "seconds": dict(result.seconds), "notes": list(result.notes)})
         return 0
     console = out()
     console.print(_verdict(result.verdict))
     for note in result.notes:
         console.print(f"note: {note}")
-    if getattr(result, "report", None):
-        console.print(f"report: {result.report}")
-    if getattr(result, "bundle", None):
-        console.print(f"bundle: {result.bundle}")
-    console.print(f"took:   {sum(result.seconds.values()):.0f} s ({', '.join(f'{n} {s:.0f} s' for n, s in result.seconds.items())})")
-    if command != "evaluate" and getattr(result, "bundle", None):
-        files = " ".join(paths) or "CANDLES"
-        err().print("next:   open the report in a browser; then")
-        err().print(f"        candelabra forecast {result.bundle} {files}")
-        err().print(f"        candelabra evaluate {result.bundle} LATER_CANDLES")
-        if command == "demo" and not paths:
-            err().print("        candelabra demo --candles YOUR_CANDLES.csv")
+    for name in ("report", "bundle"):
+        if places[name] is not None:
+            console.print(f"{name}: {places[name]}", soft_wrap=True)
+    laps = {name: seconds for name, seconds in result.seconds.items() if name != "all"}
+    console.print(f"took:   {sum(laps.values()):.0f} s ({', '.join(f'{name} {seconds:.0f} s' for name, seconds in laps.items())})")
+    if command != "evaluate":
+        bundle, files = places["bundle"], shlex.join(paths) if paths else "CANDLES"
+        lines = ["next:   open the report in a browser; then", f"        candelabra forecast {bundle} {files}"]
+        lines += [f"        candelabra evaluate {bundle} LATER_CANDLES"]
+        lines += [] if paths else ["        candelabra demo --candles YOUR_CANDLES.csv"]
+        err().print("\n".join(lines), soft_wrap=True)
     return 0
+
+
+def _short(rows: Sequence[VerdictRow]) -> list[VerdictRow]:
+    """The rows for a terminal: of the comparisons of volatility the hardest one by R2; the report and --json have all."""
+    hardest: dict[str, VerdictRow] = {}
+    for row in rows:
+        if row.what.startswith(_R2_OVER) and (row.horizon not in hardest or float(row.figure) < float(hardest[row.horizon].figure)):
+            hardest[row.horizon] = row
+    return [
+        row
+        for row in rows
+        if row is hardest.get(row.horizon) or not (row.what.startswith(_R2_OVER) or row.what.startswith("volatility QLIKE"))
+    ]
 
 
 def _verdict(rows: Sequence[VerdictRow]) -> Any:
@@ -171,5 +216,9 @@ def _verdict(rows: Sequence[VerdictRow]) -> Any:
         style = "bold magenta" if row.flag else {True: "green", False: "red", None: ""}[row.good]
         return Text(row.words, style=style)
 
-    cells = [(row.horizon, row.what, row.figure, row.interval, words(row)) for row in rows]
-    return table(("horizon", "what", "figure", "95 % interval", "verdict"), cells, title="Verdict", numbers=("figure", "95 % interval"))
+    made = table(("horizon", "what", "figure", "95 % interval", "verdict"), (), title="Verdict", numbers=("figure", "95 % interval"))
+    short = _short(rows)
+    for row, after in zip(short, [*short[1:], None], strict=True):
+        cells = (Text(row.horizon), Text(row.what), Text(row.figure), Text(row.interval), words(row))
+        made.add_row(*cells, end_section=after is not None and after.horizon != row.horizon)
+    return made
