@@ -200,12 +200,12 @@ def _closes(small: bool) -> tuple[Any, list[Any]]:
 
 
 def _asof(small: bool) -> dict[str, Reading]:
-    from candelabra.windows.alignment import asof_index
+    from candelabra.windows.alignment import asof_indices
 
     decisions, closes = _closes(small)
 
     def join() -> list[Any]:
-        return [asof_index(decisions, c) for c in closes]
+        return list(asof_indices(decisions, {str(i): c for i, c in enumerate(closes)}).values())
 
     seal = digest(*join())
     seconds = cpu_seconds(join, _REPEATS)

@@ -26,7 +26,8 @@ class Absent(Exception):
 @dataclass(frozen=True)
 class Tool:
     """One contestant. ``run(small)`` returns figures by name ("" is the item's own); ``modules`` must be importable, ``rival`` names its
-    folder under ``bench/rivals`` (requirements, and a virtual environment of its own when it has one)."""
+    folder under ``bench/rivals`` (requirements, and a virtual environment of its own when it has one).
+    """
 
     run: Callable[[bool], dict[str, Reading]]
     modules: tuple[str, ...] = ()
