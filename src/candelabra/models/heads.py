@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["ForecastHead", "forecast_loss"]
+__all__ = ["ForecastHead", "forecast_loss", "qlike_loss"]
 
 
 class ForecastHead(nn.Module):
@@ -67,3 +67,15 @@ def forecast_loss(
     squared = (volatility - torch.where(seen, target_volatility, 0.0)) ** 2
     volatility_loss = (squared * seen).sum() / seen.sum().clamp(min=1)
     return quantile_loss + volatility_weight * volatility_loss, torch.stack((quantile_loss, volatility_loss)).detach()
+
+
+def qlike_loss(volatility: Tensor, target_volatility: Tensor, twice_scale: Tensor, offset: Tensor, unit: Tensor) -> Tensor:
+    """Mean QLIKE of the implied variance over the anchor's own on train (`unit`), over bars whose target is finite.
+
+    Squared error of the log asks for the median of a skewed ratio; QLIKE asks for the mean, and so for more where surprises run upwards
+    (Patton 2011). ``twice_scale``: 2 x volatility scale; ``offset``: log of the mean ratio of realised to the anchor's variance on train.
+    """
+    known = torch.isfinite(target_volatility)
+    # a single crash must not turn a step over: ratios beyond exp(5) count as that
+    log_ratio = (twice_scale * (torch.where(known, target_volatility, 0.0) - volatility) - offset).clamp(-8.0, 5.0)
+    return ((torch.exp(log_ratio) - log_ratio - 1) / unit * known).sum() / known.sum().clamp(min=1)

@@ -22,8 +22,9 @@ class ArmsSettings:
     ``attention_width``: how many bars one layer looks back (the band); after ``layers`` layers the receptive field is layers x
     (width - 1) + 1 bars.
     ``fusion``: how coarse arms reach the base arm. ``arm_dropout``: probability that a whole arm is silenced for a training sequence.
-    ``anchor``: the linear model whose volatility forecast the network corrects. ``volatility_weight``: weight of the volatility loss
-    beside the quantile loss; ``auxiliary_weight``: of the ranges of many spans to come, learned beside the forecast (`windows.auxiliary`).
+    ``anchor``: the linear model whose volatility forecast the network corrects. Weights of losses beside the quantile loss:
+    ``volatility_weight`` of log volatility, ``qlike_weight`` of its variance's QLIKE, ``auxiliary_weight`` of the ranges of many spans to
+    come, learned beside the forecast (`windows.auxiliary`).
     """
 
     width: int = 128
@@ -35,10 +36,11 @@ class ArmsSettings:
     attention_width: int = 128
     coarse_attention_width: int = 32
     fusion: Fusion = "cross"
-    dropout: float = 0.1
+    dropout: float = 0.2
     arm_dropout: float = 0.2
     anchor: Anchor = "harx"
     volatility_weight: float = 1.0
+    qlike_weight: float = 0.3
     auxiliary_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -69,6 +71,7 @@ class Gpt2Settings:
     weights: str = ""
     anchor: Anchor = "harx"
     volatility_weight: float = 1.0
+    qlike_weight: float = 0.3
     auxiliary_weight: float = 1.0
 
     def __post_init__(self) -> None:

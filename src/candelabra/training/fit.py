@@ -20,7 +20,7 @@ from candelabra.metrics.quantiles import pinball
 from candelabra.models.arms import ArmsLayout, ArmsNetwork
 from candelabra.models.base import QUANTILE_LEVELS, FitData, FittedModel
 from candelabra.models.gpt2 import Gpt2Layout, Gpt2Network, pretrained_blocks
-from candelabra.models.heads import forecast_loss
+from candelabra.models.heads import forecast_loss, qlike_loss
 from candelabra.models.inputs import InputSpec, Prepared
 from candelabra.models.network import FittedNetwork, Network, outputs_at
 from candelabra.models.registry import new_model
@@ -28,7 +28,7 @@ from candelabra.models.settings import ArmsSettings, Gpt2Settings
 from candelabra.training.loop import Progress, TrainingRun, train_network
 from candelabra.training.precision import choose_precision
 from candelabra.training.settings import TrainingSettings
-from candelabra.windows.auxiliary import auxiliary_targets
+from candelabra.windows.auxiliary import AUXILIARY_SPANS, auxiliary_targets
 from candelabra.windows.batches import Batch, SequenceBatches, SequencePart
 from candelabra.windows.series import Series
 
@@ -66,7 +66,7 @@ class _Problem:
 
     ``targets`` float32 ``(base rows, 2 x horizons + auxiliary)``: return and log volatility in the head's units, then the auxiliary
     targets; NaN outside the training rows. ``answers``: the first two, at the ``validation`` rows. ``reference`` ``(horizons, levels)``,
-    ``unit`` ``(horizons,)``: see heads.
+    ``unit`` ``(horizons,)``: see heads; ``variance`` ``(2, horizons)``: offset and unit of the QLIKE loss.
     """
 
     spec: InputSpec
@@ -77,6 +77,7 @@ class _Problem:
     answers: tuple[NDArray[np.float32], ...]
     reference: NDArray[np.float32]
     unit: NDArray[np.float32]
+    variance: NDArray[np.float32]
 
 
 def fit_network(
@@ -100,6 +101,17 @@ def fit_network(
     length, masked = _sequence(settings, training)
     batches = _batches(problem, settings, length)
     precision = choose_precision(training.precision)
+    stride = max(1, length - masked)
+    rehearsed: list[float] = []
+    earlier = _earlier(problem, data, training.rehearsal, length)
+    if earlier is not None:
+        torch.manual_seed(data.seed)
+        task = _Task(_build(earlier, settings), earlier, masked, settings)
+        run = train_network(
+            task, _batches(earlier, settings, length), training, seed=data.seed, stride=stride, precision=precision,
+            folder=folder / "rehearsal" if folder else None, progress=progress(-1) if progress else None,
+        )  # fmt: skip
+        rehearsed = [row["validation_loss"] for row in run.history]
     modules: list[Network] = []
     runs = []
     for index in range(training.seeds):
@@ -109,7 +121,7 @@ def fit_network(
         task = _Task(module, problem, masked, settings)
         runs.append(
             train_network(
-                task, batches, training, seed=seed, stride=max(1, length - masked), precision=precision,
+                task, batches, training, seed=seed, stride=stride, precision=precision, rehearsed=rehearsed,
                 folder=folder / f"seed-{seed}" if folder else None, progress=progress(index) if progress else None,
             )
         )  # fmt: skip
@@ -150,7 +162,7 @@ def _prepare(data: FitData, settings: ArmsSettings | Gpt2Settings, scaling: Scal
         learned[rows] = np.concatenate([answer[rows], more[rows]], axis=1)
         targets.append(learned)
     validation = [
-        _validation_rows(rows[rows >= p.first], settings, len(prepared)) for p, rows in zip(prepared, data.validation_rows, strict=True)
+        _validation_rows(rows[rows >= p.first], spec.flat, len(prepared)) for p, rows in zip(prepared, data.validation_rows, strict=True)
     ]
     return _Problem(
         spec=replace(spec, volatility_scale=scale),
@@ -161,7 +173,36 @@ def _prepare(data: FitData, settings: ArmsSettings | Gpt2Settings, scaling: Scal
         answers=tuple(a[rows] for a, rows in zip(answers, validation, strict=True)),
         reference=reference.astype(np.float32),
         unit=np.array([_pinball(z[:, h], reference[h]) for h in range(z.shape[1])], np.float32),
+        variance=_variance(residual),
     )
+
+
+def _earlier(problem: _Problem, data: FitData, share: float, length: int) -> _Problem | None:
+    """The problem cut off before the last ``share`` of the training range, with that as its validation; None where too little is left.
+
+    Scalers, anchor and units stay those of the whole range: the rehearsal chooses one number, the steps, and they hardly move.
+    """
+    if share <= 0:
+        return None
+    closes = [s.close_time[low:high] for s, (low, high) in zip(data.series, problem.spans, strict=True) if high > low]
+    start, end = min(int(c[0]) for c in closes), max(int(c[-1]) for c in closes)
+    cut = end - share * (end - start)
+    longest = max(data.targets[0].steps[-1], max(stop for _, stop in AUXILIARY_SPANS))
+    columns = 2 * len(data.targets[0].steps)
+    targets, spans, later = [], [], []
+    for series, values, (low, high) in zip(data.series, problem.targets, problem.spans, strict=True):
+        first = int(np.searchsorted(series.close_time, cut))
+        stop = max(low, min(high, first) - longest)
+        known = values.copy()
+        known[stop:] = np.nan
+        targets.append(known)
+        spans.append((low, stop))
+        later.append(np.arange(max(low, min(first, high)), high))
+    rows = [_validation_rows(r, problem.spec.flat, len(later)) for r in later]
+    if max(stop - low for low, stop in spans) < 2 * length or sum(map(len, rows)) < length:
+        return None
+    answers = tuple(values[r, :columns] for values, r in zip(problem.targets, rows, strict=True))
+    return replace(problem, targets=tuple(targets), spans=tuple(spans), validation=tuple(rows), answers=answers)
 
 
 def _fit_inputs(data: FitData, settings: ArmsSettings | Gpt2Settings, scaling: ScalerSettings, anchor: FittedModel) -> InputSpec:
@@ -210,14 +251,21 @@ def _auxiliary(data: FitData, train: list[NDArray[np.int64]]) -> list[NDArray[np
     return [(values - centre) / scale for values in raw]
 
 
-def _validation_rows(rows: NDArray[np.int64], settings: ArmsSettings | Gpt2Settings, symbols: int) -> NDArray[np.int64]:
-    if isinstance(settings, ArmsSettings) or not len(rows):
+def _validation_rows(rows: NDArray[np.int64], windows: bool, symbols: int) -> NDArray[np.int64]:
+    if not windows or not len(rows):
         return rows
     return rows[:: max(1, len(rows) * symbols // _VALIDATION_WINDOWS)]
 
 
 def _pinball(actual: NDArray[np.float64], quantiles: NDArray[np.float64]) -> float:
     return float(np.nanmean(pinball(np.broadcast_to(quantiles, (len(actual), len(quantiles))), actual, QUANTILE_LEVELS)))
+
+
+def _variance(residual: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Log of the mean ratio of realised to the anchor's variance per horizon, and the anchor's QLIKE with that constant."""
+    log_ratio = 2 * residual
+    offset = np.log(np.nanmean(np.exp(log_ratio), axis=0))
+    return np.stack([offset, np.maximum(np.nanmean(np.expm1(log_ratio - offset) - (log_ratio - offset), axis=0), 1e-6)]).astype(np.float32)
 
 
 def _batches(problem: _Problem, settings: ArmsSettings | Gpt2Settings, length: int) -> SequenceBatches:
@@ -256,6 +304,8 @@ class _Task:
         self._network = module
         self._problem, self._masked, self._settings = problem, masked, settings
         self._levels, self._unit = torch.tensor(QUANTILE_LEVELS), torch.from_numpy(problem.unit)
+        self._twice_scale = torch.from_numpy(2 * problem.spec.volatility_scale)
+        self._offset, self._qlike_unit = torch.from_numpy(problem.variance).unbind()
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Losses of a batch of sequences, the first positions left out: their context is too short."""
@@ -282,4 +332,8 @@ class _Task:
     def _judge(self, quantiles: Tensor, volatility: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
         horizons = volatility.shape[-1]
         returns, realised = answers[..., :horizons], answers[..., horizons:]
-        return forecast_loss(quantiles, volatility, returns, realised, self._levels, self._unit, self._settings.volatility_weight)
+        settings = self._settings
+        total, parts = forecast_loss(quantiles, volatility, returns, realised, self._levels, self._unit, settings.volatility_weight)
+        if settings.qlike_weight > 0:
+            total = total + settings.qlike_weight * qlike_loss(volatility, realised, self._twice_scale, self._offset, self._qlike_unit)
+        return total, parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,10 +83,14 @@ def train_network(
     seed: int,
     stride: int,
     precision: str,
+    rehearsed: Sequence[float] = (),
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> TrainingRun:
     """Train ``task.module`` and leave it with the averaged weights of the best validation loss.
+
+    ``rehearsed``: losses of another training at the same evaluations; where given, the best step is that of the least mean of both, and
+    steps that were not rehearsed do not count.
 
     With a ``folder``, a checkpoint is written at every evaluation and a training that was interrupted goes on from it, to
     the same bits as if it had not been (same machine, same thread count). ``precision`` is ``float32`` or ``bfloat16`` (autocast).
@@ -104,8 +108,7 @@ def train_network(
     stream = _stream(batches, settings, seed, stride, state.step)
     cast: AbstractContextManager[Any] = torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
     started, losses = time.process_time(), []
-    reason = "all steps done"
-    while state.step < settings.steps:
+    while state.step < settings.steps and not _exhausted(state, settings):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(state.step, settings)
         module.train()
@@ -130,20 +133,29 @@ def train_network(
              "learning_rate": learning_rate_at(state.step - 1, settings), "cpu_seconds": round(state.cpu_seconds, 2)}
         )  # fmt: skip
         losses = []
-        if total < state.best_loss:
-            state.best_loss, state.best_step = total, state.step
+        judged = _with_rehearsal(total, rehearsed, len(state.history) - 1)
+        if judged < state.best_loss:
+            state.best_loss, state.best_step = judged, state.step
             best = {name: p.clone() for name, p in average.items()}
         if folder is not None and path is not None:
             _save(path, module, optimizer, average, best, state)
             (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.history))
         if progress is not None:
             progress(state.step, settings.steps, state.history[-1]["train_loss"], total)
-        if state.step - state.best_step >= settings.patience * settings.evaluate_every:
-            reason = f"no better validation loss for {settings.patience} evaluations"
-            break
+    reason = f"no better validation loss for {settings.patience} evaluations" if _exhausted(state, settings) else "all steps done"
     _load(module, best)
     module.eval()
     return TrainingRun(state.history, state.best_step, state.best_loss, state.step, reason, state.cpu_seconds, precision)
+
+
+def _with_rehearsal(loss: float, rehearsed: Sequence[float], evaluation: int) -> float:
+    if not rehearsed:
+        return loss
+    return (loss + rehearsed[evaluation]) / 2 if evaluation < len(rehearsed) else math.inf
+
+
+def _exhausted(state: _State, settings: TrainingSettings) -> bool:
+    return state.step - state.best_step >= settings.patience * settings.evaluate_every
 
 
 def _optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:

@@ -14,7 +14,7 @@ from candelabra.errors import DataError, UsageError
 from candelabra.features.catalog import compute, parse
 from candelabra.features.volatility import level, level_warm_up
 from candelabra.registry import did_you_mean
-from candelabra.windows.alignment import asof_index
+from candelabra.windows.alignment import asof_indices
 from candelabra.windows.series import Series
 
 __all__ = ["Recipe", "build_series", "candles_needed", "default_features", "features_of", "horizon_steps", "spans"]
@@ -185,9 +185,13 @@ def default_features(recipe: Recipe, timeframe_: Timeframe) -> tuple[str, ...]:
     short, middle, long = spans(recipe.base)
     quarter = max(2, short // 4)
     returns = tuple(f"scaled_return({n})" for n in (quarter, short, middle))
-    volatility = (*(f"rel_log_rv({n})" for n in (quarter, short, middle)), f"rv_ratio({short},{long})", f"up_share({short})")
+    volatility = (*(f"rel_log_rv({n})" for n in (quarter, short, 3 * short, middle, long)), f"rv_ratio({short},{long})")
+    # what HAR-X reads too: a network that must find these sums by itself first learns the noise of its training years
+    volatility += tuple(f"relative(log_parkinson({n}))" for n in (quarter, short, middle))
+    volatility += (f"rel_dollar_volume({quarter},{short})", f"rel_dollar_volume({short},{middle})", f"up_share({short})")
     finer = tuple(f"rel_fine_log_rv({tf},{n})" for tf in recipe.fine for n in (1, short))
-    calendar = ("target_hour", "target_weekday", *(f"window_week({s})" for s in recipe.steps if s > 1))
+    ahead = tuple(f"window_week({s})" for s in recipe.steps if s > 1)
+    calendar = ("close_hour", "close_weekday", "target_hour", "target_weekday", *ahead, f"window_weekend({recipe.steps[-1]})")
     return (*shape, *returns, *volatility, f"jump_share({short})", "gap", "bars_since_gap", *finer, *calendar)
 
 
@@ -224,7 +228,7 @@ def build_series(candles: Candles | Mapping[str, Candles], recipe: Recipe) -> Se
         specs = features_of(recipe, frame)
         if specs:
             features[frame.name] = compute(made[frame], specs, fine={n: c for n, c in by_name.items() if c.timeframe < frame})
-    asof = {n: asof_index(base.close_time, c.close_time) for n, c in by_name.items() if c.timeframe != recipe.base}
+    asof = asof_indices(base.close_time, {n: c.close_time for n, c in by_name.items() if c.timeframe != recipe.base})
     return Series(symbols[0], recipe.base, by_name, features, asof, level(base))
 
 
