@@ -39,20 +39,31 @@ def outcomes(targets: Sequence[Targets], rows: Sequence[NDArray[np.int64]], outp
     )
 
 
-def mean_shrinkage(actual: ArrayLike, mean: ArrayLike) -> float:
-    """The factor in [0, 1] on a forecast mean that gives the least MSE: sum(y m) / sum(m^2), clipped; 0 where nothing is known.
+def mean_shrinkage(actual: ArrayLike, mean: ArrayLike, steps: int = 1) -> float:
+    """The factor in [0, 1] on a forecast mean: the least-squares one minus two standard errors; 0 where nothing is known.
+
+    Least squares is sum(y m) / sum(m^2). Taken at face value it keeps what luck gave on a short range, and the mean then loses to
+    the zero forecast on the next; its standard error counts rows / ``steps`` (bars of the horizon) independent origins.
 
     >>> mean_shrinkage([1.0, -1.0], [2.0, -2.0]), mean_shrinkage([1.0, -1.0], [-1.0, 1.0]), mean_shrinkage([3.0], [1.0])
     (0.5, 0.0, 1.0)
+    >>> mean_shrinkage([1.0, -1.0, 0.2, -0.1], [0.1, 0.1, 0.1, -0.1])
+    0.0
     """
     y, m = np.asarray(actual, np.float64), np.asarray(mean, np.float64)
     keep = np.isfinite(y) & np.isfinite(m)
-    power = float(m[keep] @ m[keep])
-    return float(np.clip((y[keep] @ m[keep]) / power, 0.0, 1.0)) if power > 0.0 else 0.0
+    y, m = y[keep], m[keep]
+    power = float(m @ m)
+    if not power > 0.0:
+        return 0.0
+    factor = float(y @ m) / power
+    error = float(np.sqrt(np.mean((y - factor * m) ** 2) * steps / power))
+    return float(np.clip(factor - 2.0 * error, 0.0, 1.0))
 
 
 def fit_calibration(
     horizons: Sequence[str],
+    steps: Sequence[int],
     validation: Outcomes,
     calibration: Outcomes,
     *,
@@ -61,13 +72,13 @@ def fit_calibration(
 ) -> Calibration:
     """Constants of one model: `mean_shrinkage` from ``validation``; variance scale and conformal moves from ``calibration``.
 
-    ``horizons``: their names. ``intervals`` False leaves quantiles as forecast. A model that forecasts no mean gets shrinkage 0, one
+    ``horizons``: their names; ``steps``: how many bars each is long. ``intervals`` False leaves quantiles as forecast. A model that forecasts no mean gets shrinkage 0, one
     without volatility (or where no price moved) scale 1, one without quantiles no intervals. Raises DataError when the calibration
     range is too short.
     """
     count = len(horizons)
     mean, late = validation.output.mean, calibration.output
-    factors = tuple(mean_shrinkage(validation.returns[:, h], mean[:, h]) for h in range(count))
+    factors = tuple(mean_shrinkage(validation.returns[:, h], mean[:, h], steps[h]) for h in range(count))
     scales = []
     for h in range(count):
         scale = variance_scale(calibration.log_volatility[:, h], late.log_volatility[:, h])

@@ -82,6 +82,7 @@ def _one_fold(
 
     calibration = fit_calibration(
         [h.name for h in targets[0].horizons],
+        targets[0].steps,
         outcomes(targets, fold.validation, at(fold.validation)),
         outcomes(targets, fold.calibration, at(fold.calibration)),
     )

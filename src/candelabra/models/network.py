@@ -49,6 +49,11 @@ class FittedNetwork:
         """Base bars that the anchor remembers."""
         return int(getattr(self.spec.anchor, "warm_up", 0))
 
+    @property
+    def windows(self) -> dict[str, int]:
+        """Bars of each timeframe that can move a forecast."""
+        return windows_needed(self.modules[0].settings, self.spec)
+
     def predict(self, series: Series, rows: NDArray[np.int64]) -> ModelOutput:
         """Forecasts at base rows, each a function of the receptive field before it; NaN before everything is known."""
         prepared = self.spec.prepare(series)
@@ -75,7 +80,7 @@ class FittedNetwork:
             "parameters": sum(p.numel() for p in first.parameters()),
             "inputs": self.spec.to_dict(),
             "reference": first.head.reference.tolist(),
-            "windows": windows_needed(first.settings, self.spec),
+            "windows": self.windows,
         }
         if isinstance(first, Gpt2Network):
             values["blocks"] = first.blocks.config.to_diff_dict()

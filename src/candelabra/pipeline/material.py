@@ -1,0 +1,101 @@
+"""What a run learns from and is judged on: series, targets and split of every symbol, made from candles by a config."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.candles.frame import Candles, format_time
+from candelabra.candles.quality import QualityReport, inspect
+from candelabra.config.tree import Config
+from candelabra.errors import DataError, UsageError
+from candelabra.models.base import FitData
+from candelabra.registry import did_you_mean
+from candelabra.windows.recipe import Recipe, build_series
+from candelabra.windows.series import Series
+from candelabra.windows.splits import Split, chronological
+from candelabra.windows.targets import Targets, make_targets
+
+__all__ = ["Material", "by_symbol", "prepare"]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Everything of a run that comes from candles; tuples hold one entry per symbol."""
+
+    recipe: Recipe
+    candles: tuple[tuple[Candles, ...], ...]
+    quality: tuple[QualityReport, ...]
+    series: tuple[Series, ...]
+    targets: tuple[Targets, ...]
+    split: Split
+    seed: int
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names in the order of all tuples."""
+        return tuple(s.symbol for s in self.series)
+
+    @property
+    def fit_data(self) -> FitData:
+        """What a model may learn from."""
+        return FitData(self.series, self.targets, self.split.train, self.split.validation, self.seed)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the candles of all symbols."""
+        digest = hashlib.sha256()
+        for own in self.candles:
+            for candles in own:
+                digest.update(candles.fingerprint.encode())
+        return digest.hexdigest()
+
+    def rows(self, *parts: str) -> tuple[NDArray[np.int64], ...]:
+        """Rows of several parts of the split one after another, per symbol."""
+        return tuple(np.concatenate([self.split.part(p)[i] for p in parts]) for i in range(len(self.series)))
+
+
+def by_symbol(candles: Sequence[Candles], config: Config) -> dict[str, list[Candles]]:
+    """The candles a config asks for, by symbol; UsageError when a symbol it names is not there."""
+    found: dict[str, list[Candles]] = {}
+    for one in candles:
+        found.setdefault(one.symbol, []).append(one)
+    for symbol in config.candles.symbols:
+        if symbol not in found:
+            raise UsageError(f"there are no candles of {symbol!r}: {did_you_mean(symbol, sorted(found))}")
+    chosen = {s: found[s] for s in config.candles.symbols or sorted(found)}
+    if not chosen:
+        raise DataError("there are no candles: give at least one file with open time, open, high, low, close and volume")
+    return chosen
+
+
+def prepare(candles: Sequence[Candles], config: Config) -> Material:
+    """Check, resample, compute features and targets, and split. Errors say which symbol lacks what."""
+    recipe = config.recipe()
+    chosen = by_symbol(candles, config)
+    quality = []
+    for symbol, own in chosen.items():
+        for one in own:
+            report = inspect(one)
+            if report.verdict == "unusable":
+                worst = "; ".join(f"{f.kind} ({f.count})" for f in report.findings if f.fatal)
+                raise DataError(f"{symbol} {one.timeframe} cannot teach anything: {worst}: run `candelabra check` on the file for rows")
+            quality.append(report)
+    series = tuple(build_series({c.timeframe.name: c for c in own}, recipe) for own in chosen.values())
+    for one_series in series:
+        for tf in recipe.timeframes:
+            have = one_series.candles[tf.name]
+            if len(have) < 3:
+                raise DataError(
+                    f"{one_series.symbol} has {len(have)} closed {tf} bars up to {format_time(int(one_series.close_time[-1]))}: give "
+                    f"more candles, or leave {tf} out of timeframes"
+                )
+    targets = tuple(make_targets(s, recipe) for s in series)
+    split = chronological(
+        [s.close_time for s in series], config.windows.shares, purge_ms=recipe.purge_ms, embargo_ms=config.windows.embargo_ms
+    )
+    return Material(recipe, tuple(tuple(own) for own in chosen.values()), tuple(quality), series, targets, split, config.seed)

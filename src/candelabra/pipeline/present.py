@@ -1,0 +1,378 @@
+"""Filling the report: from material, judgement and trainings to the arrays and texts its sections draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.candles.simulate import SimulatedMarket
+from candelabra.config.tree import Config
+from candelabra.evaluation.results import Comparison, Evaluation, Figure
+from candelabra.evaluation.skill import REFERENCE
+from candelabra.features.catalog import parse
+from candelabra.features.selection import examine
+from candelabra.metrics.quantiles import covered, pit_histogram, pit_values
+from candelabra.models.base import FittedModel, ModelOutput
+from candelabra.models.inputs import InputSpec
+from candelabra.pipeline.judging import Judgement
+from candelabra.pipeline.material import Material
+from candelabra.report import inputs as page
+from candelabra.training.loop import TrainingRun
+
+__all__ = ["Story", "results_columns", "sections"]
+
+_FAN_BARS, _FANS = 216, 6
+_COVERAGES = (0.5, 0.8, 0.9, 0.98)
+
+
+@dataclass(frozen=True, eq=False)
+class Story:
+    """What the sections are made from."""
+
+    config: Config
+    material: Material
+    judgement: Judgement
+    product: str
+    runs: Mapping[str, Sequence[TrainingRun]]
+    models: Mapping[str, FittedModel]
+    markets: Mapping[str, SimulatedMarket]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Figures and comparisons of all models."""
+        return self.judgement.evaluation
+
+    def role(self, model: str) -> page.Role:
+        """How a model is drawn."""
+        if model == self.product:
+            return "ours"
+        if model == "oracle":
+            return "oracle"
+        return "member" if model in self.runs else "baseline"
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """Baselines that were judged."""
+        return tuple(b for b in self.config.baselines if b in self.judgement.outputs and b != self.product)
+
+
+def sections(story: Story) -> dict[str, object]:
+    """Keyword arguments of `report.inputs.ReportInputs` for everything that comes from data."""
+    return {
+        "verdict": tuple(_verdict(story)),
+        "candles": tuple(_candles(story)),
+        "closes": tuple(_closes(story)),
+        "volatility": tuple(_volatility(story)),
+        "skill": tuple(_skill(story)),
+        "calibration": tuple(_calibration(story)),
+        "learning": tuple(_learning(story.runs)),
+        "quality": tuple(_quality(story.material)),
+        "findings": tuple(_findings(story.material)),
+        "features": tuple(_features(story)),
+        "feature_scores": tuple(_scores(story)),
+        "metric_columns": results_columns(),
+        "results": tuple(_results(story)),
+    }
+
+
+def _verdict(story: Story) -> Iterator[page.VerdictRow]:
+    """Per horizon: volatility by R2 and QLIKE, the distribution by CRPS, the mean by MSE; each against the best baseline."""
+    found = story.evaluation
+    titles = {"r2": "Volatility, R²", "qlike": "Volatility, QLIKE", "crps": "Return distribution, CRPS", "mse": "Mean return, MSE"}
+    for horizon in found.horizons:
+        for measure in ("r2", "qlike", "crps", "mse"):
+            names = (REFERENCE,) if measure == "mse" else story.rivals
+            best = found.best(names, horizon, measure)
+            compared = found.compare(story.product, best, horizon, measure) if best else None
+            if best is None or compared is None:
+                continue
+            yield page.VerdictRow(
+                what=f"{titles[measure]}, next {horizon}",
+                metric=measure.upper() if measure != "r2" else "R²",
+                ours=found.of(story.product, horizon)[measure].value,
+                baseline="zero forecast" if measure == "mse" else best,
+                baseline_value=found.of(best, horizon)[measure].value,
+                skill=compared.value,
+                low=compared.low,
+                high=compared.high,
+                p_value=compared.adjusted_p_value,
+                words=_words(compared),
+                unit="" if measure == "r2" else "%",
+            )
+
+
+def _words(compared: Comparison) -> str:
+    if compared.low <= 0 <= compared.high:
+        return "no clear difference: the interval contains 0"
+    return "clearly better" if compared.value > 0 else "clearly worse"
+
+
+def _candles(story: Story) -> Iterator[page.CandleView]:
+    for i, series in enumerate(story.material.series):
+        rows = story.judgement.rows[i]
+        if not len(rows):
+            continue
+        candles = series.base_candles
+        last = int(rows[-1])
+        shown = candles.rows(slice(max(0, last + 1 - _FAN_BARS), last + 1))
+        output = story.judgement.outputs[story.product][i]
+        steps = story.material.recipe.steps
+        spots = [k for k in np.linspace(len(rows) - _FAN_BARS + 24, len(rows) - 1 - steps[-1], _FANS).astype(int) if 0 <= k < len(rows)]
+        market = story.markets.get(series.symbol)
+        regime = None
+        if market is not None:
+            row = np.searchsorted(market.candles.open_time, shown.open_time)
+            regime = market.regime[np.minimum(row, len(market.regime) - 1)]
+        yield page.CandleView(
+            symbol=series.symbol,
+            timeframe=series.base.name,
+            open_time_ms=shown.open_time,
+            open=shown.open,
+            high=shown.high,
+            low=shown.low,
+            close=shown.close,
+            fans=tuple(fan for k in spots if (fan := _fan(story, i, k, output)) is not None),
+            regime=regime,
+            regime_names=market.regime_names if market is not None else (),
+        )
+
+
+def _fan(story: Story, symbol: int, k: int, output: ModelOutput) -> page.Fan | None:
+    row = int(story.judgement.rows[symbol][k])
+    price = float(story.material.series[symbol].base_candles.close[row])
+    prices = price * np.exp(output.quantiles[k].astype(float))
+    if not np.isfinite(prices).all():
+        return None
+    return page.Fan(
+        origin_ms=int(story.material.series[symbol].close_time[row]),
+        price=price,
+        time_ms=story.material.targets[symbol].known_at[row],
+        levels=np.asarray(output.levels),
+        prices=prices,
+    )
+
+
+def _closes(story: Story) -> Iterator[page.CloseView]:
+    for i, series in enumerate(story.material.series):
+        rows = story.judgement.rows[i]
+        targets, output = story.material.targets[i], story.judgement.outputs[story.product][i]
+        for h, horizon in enumerate(targets.horizons):
+            origin = series.base_candles.close[rows]
+            yield page.CloseView(
+                symbol=series.symbol,
+                horizon=horizon.name,
+                time_ms=targets.known_at[rows, h],
+                origin_close=origin,
+                actual_close=origin * np.exp(targets.returns[rows, h]),
+                predicted_close=origin * np.exp(output.mean[:, h].astype(float)),
+            )
+
+
+def _volatility(story: Story) -> Iterator[page.VolatilityView]:
+    for i, series in enumerate(story.material.series):
+        rows, targets = story.judgement.rows[i], story.material.targets[i]
+        for h, horizon in enumerate(targets.horizons):
+            best = story.evaluation.best(story.rivals, horizon.name, "r2")
+            yield page.VolatilityView(
+                symbol=series.symbol,
+                horizon=horizon.name,
+                time_ms=series.close_time[rows],
+                realised=targets.log_volatility[rows, h],
+                ours=story.judgement.outputs[story.product][i].log_volatility[:, h].astype(float),
+                baseline=story.judgement.outputs[best][i].log_volatility[:, h].astype(float) if best else None,
+                baseline_name=best or "",
+                r2_ours=_value(story.evaluation, story.product, horizon.name, "r2"),
+                r2_baseline=_value(story.evaluation, best, horizon.name, "r2") if best else None,
+            )
+
+
+def _value(evaluation: Evaluation, model: str, horizon: str, name: str) -> float | None:
+    figures = evaluation.of(model, horizon)
+    return figures[name].value if name in figures else None
+
+
+def _skill(story: Story) -> Iterator[page.SkillPanel]:
+    """Volatility R2 as it is; QLIKE, CRPS and MSE as skill against a named reference."""
+    found = story.evaluation
+    models = list(dict.fromkeys(m.model for m in found.models if m.model != REFERENCE))
+    points = [_point(story, m, h, found.of(m, h)["r2"]) for h in found.horizons for m in models if _has(found, m, h, "r2")]
+    yield page.SkillPanel("Volatility R²", tuple(points), "0 is the mean of the test range", unit="")
+    against = {"qlike": "har" if "har" in story.rivals else REFERENCE, "crps": REFERENCE, "mse": REFERENCE}
+    titles = {
+        "qlike": ("Volatility QLIKE skill", f"0 is {against['qlike']}"),
+        "crps": ("Return CRPS skill", "0 is the unconditional distribution"),
+        "mse": ("Return MSE skill", "0 is the zero forecast"),
+    }
+    for measure, (title, reference) in titles.items():
+        points = []
+        for horizon in found.horizons:
+            for model in models:
+                compared = found.compare(model, against[measure], horizon, measure)  # type: ignore[arg-type]
+                if compared is not None and math.isfinite(compared.value):
+                    points.append(page.SkillPoint(model, story.role(model), horizon, compared.value, compared.low, compared.high))
+        yield page.SkillPanel(title, tuple(points), reference)
+
+
+def _has(found: Evaluation, model: str, horizon: str, name: str) -> bool:
+    return any(m.model == model and m.horizon == horizon and name in m for m in found.models)
+
+
+def _point(story: Story, model: str, horizon: str, figure: Figure) -> page.SkillPoint:
+    low, high = (None if math.isnan(v) else v for v in (figure.low, figure.high))
+    return page.SkillPoint(model, story.role(model), horizon, figure.value, low, high)
+
+
+def _calibration(story: Story) -> Iterator[page.Calibration]:
+    material, judgement = story.material, story.judgement
+    for h, horizon in enumerate(material.recipe.horizons):
+        actual = np.concatenate([t.returns[r, h] for t, r in zip(material.targets, judgement.rows, strict=True)])
+        after = np.concatenate([o.quantiles[:, h] for o in judgement.outputs[story.product]]).astype(float)
+        before = np.concatenate([o.quantiles[:, h] for o in judgement.raw[story.product]]).astype(float)
+        levels = judgement.outputs[story.product][0].levels
+        known = np.isfinite(actual) & np.isfinite(after).all(axis=1)
+        if not known.any():
+            continue
+        times = np.concatenate([s.close_time[r] for s, r in zip(material.series, judgement.rows, strict=True)])
+        independent = max(1.0, known.sum() / material.recipe.steps[h] / len(material.series))
+        hits = {c: covered(after[known], actual[known], levels, c) for c in _COVERAGES}
+        time, rolling = _rolling(times[known], hits[0.9])
+        yield page.Calibration(
+            horizon=horizon.name,
+            nominal=np.array(_COVERAGES),
+            observed=np.array([hits[c].mean() for c in _COVERAGES]),
+            standard_error=np.array([math.sqrt(c * (1 - c) / independent) for c in _COVERAGES]),
+            observed_before=np.array([covered(before[known], actual[known], levels, c).mean() for c in _COVERAGES]),
+            pit=pit_histogram(pit_values(after[known], actual[known], levels)),
+            pit_before=pit_histogram(pit_values(before[known], actual[known], levels)),
+            rolling_time_ms=time,
+            rolling_coverage=rolling,
+            rolling_nominal=0.9,
+            rolling_window="30 days",
+        )
+
+
+def _rolling(time_ms: NDArray[np.int64], hits: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Share of hits in the 30 days before each of about 200 moments."""
+    order = np.argsort(time_ms, kind="stable")
+    time, total = time_ms[order], np.concatenate([[0.0], np.cumsum(hits[order])])
+    ends = np.unique(np.linspace(0, len(time) - 1, 200).astype(int))
+    starts = np.searchsorted(time, time[ends] - 30 * 86_400_000)
+    full = time[ends] - time[0] >= 15 * 86_400_000
+    return time[ends][full], ((total[ends + 1] - total[starts]) / (ends + 1 - starts))[full]
+
+
+def _learning(runs: Mapping[str, Sequence[TrainingRun]]) -> Iterator[page.LearningCurve]:
+    for name, own in runs.items():
+        for seed, run in enumerate(own):
+            steps = np.array([row["step"] for row in run.history], np.int64)
+            yield page.LearningCurve(
+                name=name,
+                seed=seed,
+                train_step=steps,
+                train_loss=np.array([row["train_loss"] for row in run.history], float),
+                validation_step=steps,
+                validation_loss=np.array([row["validation_loss"] for row in run.history], float),
+                best_step=run.best_step,
+                stop_reason=run.reason,
+            )
+
+
+def _quality(material: Material) -> Iterator[page.SymbolQuality]:
+    reports = iter(material.quality)
+    for own in material.candles:
+        for candles in own:
+            report = next(reports)
+            steps = np.diff(candles.bar)
+            yield page.SymbolQuality(
+                symbol=candles.symbol,
+                timeframe=candles.timeframe.name,
+                bars=len(candles),
+                gaps=int((steps > 1).sum()),
+                missing_bars=int((steps - 1).sum()),
+                longest_gap_bars=int((steps - 1).max(initial=0)),
+                zero_volume_bars=int((candles.volume == 0).sum()),
+                months=tuple(month.month for month in report.coverage),
+                coverage=np.array([month.present / max(1, month.expected) for month in report.coverage], float),
+            )
+
+
+def _findings(material: Material) -> Iterator[page.Finding]:
+    for report in material.quality:
+        for found in report.findings:
+            severity: Literal["error", "note"] = "error" if found.fatal else "note"
+            detail = f"{found.first_time} {found.worst}".strip()
+            yield page.Finding(report.symbol, report.timeframe, severity, found.kind, found.count, None, detail)
+
+
+def _spec_of(story: Story) -> InputSpec | None:
+    for model in story.models.values():
+        spec = getattr(model, "spec", None)
+        if isinstance(spec, InputSpec):
+            return spec
+    return None
+
+
+def _features(story: Story) -> Iterator[page.FeatureRow]:
+    spec = _spec_of(story)
+    for tf, table in story.material.series[0].features.items():
+        scaler = spec.scalers.get(tf) if spec is not None else None
+        for k, name in enumerate(table.names):
+            centre, scale = (float(scaler.center[k]), float(scaler.scale[k])) if scaler is not None else (None, None)
+            yield page.FeatureRow(name, tf, parse(name).kind.formula, table.warm_up[k], centre, scale)
+
+
+def _scores(story: Story) -> Iterator[page.FeatureScore]:
+    """What each base feature says about volatility to come, on the train range of the first symbol."""
+    series, targets = story.material.series[0], story.material.targets[0]
+    table = series.features[series.base.name]
+    h = len(targets.horizons) - 1
+    # relative to the level, or everything that knows the level would look equally wise
+    target = targets.log_volatility[:, h] - series.level
+    found = examine(table.values, table.names, story.material.split.train[0], target)
+    information = found.information if found.information is not None else np.full(len(table.names), np.nan)
+    rows = story.material.split.train[0]
+    for k, name in enumerate(table.names):
+        x, y = table.values[rows, k].astype(float), target[rows]
+        known = np.isfinite(x) & np.isfinite(y)
+        correlation = float(np.corrcoef(_ranks(x[known]), _ranks(y[known]))[0, 1]) if np.ptp(x[known]) > 0 else 0.0
+        yield page.FeatureScore(
+            name, series.base.name, f"volatility of the next {targets.horizons[h]} above the level", correlation, float(information[k])
+        )
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.argsort(np.argsort(values)).astype(float)
+
+
+def results_columns() -> tuple[page.MetricColumn, ...]:
+    """Columns of the full results table."""
+    column = page.MetricColumn
+    return (
+        column("r2", "Vol. R²", "high", explanation="share of the variance of log realised volatility explained, around the test mean"),
+        column("qlike", "QLIKE", "low", explanation="loss on variances, scale fitted on the calibration range"),
+        column("crps", "CRPS", "low", explanation="loss of the whole return distribution"),
+        column("coverage_90", "90 % holds", None, "percent", "how often the 90 % interval held"),
+        column("width_90", "90 % width", "low", explanation="mean width of the 90 % interval, log return"),
+        column("mae", "MAE", "low"),
+        column("mse", "MSE", "low"),
+        column("rmse", "RMSE", "low"),
+        column("mape", "MAPE", "low", "percent", "of the price"),
+        column("mase", "MASE", "low", explanation="MAE over the mean absolute return of the train range"),
+        column("direction", "Direction", "high", "percent", "share of rights signs of the mean"),
+        column("ic", "IC", "high"),
+        column("rank_ic", "Rank IC", "high"),
+        column("pinball", "Pinball", "low"),
+    )
+
+
+def _results(story: Story) -> Iterator[page.ResultRow]:
+    for own in story.evaluation.models:
+        values = {name: figure.value for name, figure in own.figures.items() if math.isfinite(figure.value)}
+        role: page.Role = "baseline" if own.model == REFERENCE else story.role(own.model)
+        name = "unconditional" if own.model == REFERENCE else own.model
+        yield page.ResultRow(name, role, "all", own.horizon, values)
