@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from candelabra.cli.console import emit_json, out, table
+from candelabra.cli.console import emit_json, facts, out, table
 from candelabra.cli.options import AsJson
 from candelabra.cli.run import EXIT_FINDINGS
 
@@ -29,7 +29,6 @@ def bundle_folder(path: Path) -> Path:
 def show(bundle: Bundle, as_json: AsJson = False) -> int:
     """Show what a bundle learned from, what it foretells and what it needs."""
     from candelabra.bundles.format import read_manifest
-    from candelabra.candles.frame import format_time
 
     folder = bundle_folder(bundle)
     manifest = read_manifest(folder)
@@ -40,17 +39,17 @@ def show(bundle: Bundle, as_json: AsJson = False) -> int:
     rows = [
         ("bundle", manifest.id),
         ("model", manifest.model),
-        ("made", f"{format_time(manifest.created_ms)} UTC by candelabra {manifest.version}, seed {manifest.seed}"),
+        ("made", f"{_minute(manifest.created_ms)} by candelabra {manifest.version}, seed {manifest.seed}"),
         ("symbols", ", ".join(manifest.symbols) + (" (SIMULATED)" if manifest.simulated else "")),
         ("horizons", ", ".join(manifest.horizons)),
         ("needs", ", ".join(f"{bars} bars of {tf}" for tf, bars in manifest.needs.items())),
-        *((part, f"{format_time(start)} .. {format_time(end)} UTC") for part, (start, end) in manifest.ranges.items()),
+        *((part, f"{_minute(start)} .. {_minute(end)}") for part, (start, end) in sorted(manifest.ranges.items(), key=lambda r: r[1])),
         ("trials", str(manifest.trials)),
         ("libraries", ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())),
         ("files", str(len(manifest.files))),
         ("card", str(card) if card.is_file() else "none"),
     ]
-    out().print(table(("", ""), rows))
+    out().print(facts(rows))
     return 0
 
 
@@ -94,3 +93,9 @@ def diff(
 def _short(value: object) -> str:
     text = "" if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _minute(time_ms: int) -> str:
+    from candelabra.candles.frame import format_time
+
+    return f"{format_time(time_ms // 60_000 * 60_000)} UTC"

@@ -35,7 +35,8 @@ def check(
             _show(report)
         if unusable:
             out().print(
-                f"{unusable} of {len(reports)} series cannot be used as they are: mend the rows named above, or read with --on-bad drop"
+                f"{unusable} of {len(reports)} series cannot be used as they are: mend the rows named above, "
+                "or let `candelabra train --on-bad drop` leave them out"
             )
     return EXIT_FINDINGS if unusable else 0
 

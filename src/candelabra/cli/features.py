@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from candelabra.cli.console import emit_json, err, out, table
+from candelabra.cli.console import emit_json, err, facts, out, table
 from candelabra.cli.options import AsJson, Assignments, ConfigFile, Quiet, Symbols, Timeframes, read, settings
 from candelabra.errors import SourceError, UsageError
 
@@ -70,7 +70,7 @@ def explain(
         "warm_up": f"{told['warm_up']} bars of {frame} before the first value that is final",
     }
     del lines["timeframe"]
-    out().print(table(("", ""), [(k.replace("_", "-"), v) for k, v in lines.items() if v]))
+    out().print(facts([(k.replace("_", "-"), str(v)) for k, v in lines.items() if v]))
     return 0
 
 

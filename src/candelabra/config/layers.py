@@ -62,7 +62,7 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
         rest = name.removeprefix(PREFIX)
         if "__" in rest or rest in _TOP_KEYS:
             layer[rest.lower().replace("__", ".")] = (Words(value), f"environment variable {name}")
-        elif near := difflib.get_close_matches(rest, _TOP_KEYS, n=1, cutoff=0.8):
+        elif near := difflib.get_close_matches(rest, _TOP_KEYS, n=1, cutoff=0.75):
             raise UsageError(f"the environment variable {name} is no setting: did you mean {PREFIX}{near[0]}?")
     return layer
 

@@ -1,0 +1,66 @@
+"""Importing candelabra, or asking for help, loads nothing heavy: measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "numba", "pyarrow", "plotly", "scipy", "onnxruntime")
+VERBS = (
+    [], ["demo"], ["check"], ["train"], ["evaluate"], ["forecast"], ["doctor"],
+    ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
+    ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
+    ["config"], ["config", "show"], ["config", "schema"], ["config", "init"],
+)  # fmt: skip
+
+
+def loaded_after(code: str) -> list[str]:
+    """Heavy libraries that a fresh process has loaded after ``code``."""
+    script = f"{code}\nimport json, sys\nprint('\\n' + json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_measure_sees_a_heavy_library() -> None:
+    assert "scipy" in loaded_after("import scipy")
+
+
+@pytest.mark.parametrize("module", ["candelabra", "candelabra.cli", "candelabra.cli.app", "candelabra.progress", "candelabra.errors"])
+def test_importing_the_package_and_its_command_line_is_light(module: str) -> None:
+    assert loaded_after(f"import {module}") == []
+
+
+def test_help_of_every_verb_is_light() -> None:
+    calls = "; ".join(f"assert main({[*verb, '--help']!r}) == 0" for verb in VERBS)
+    assert loaded_after(f"from candelabra.cli import main; {calls}; assert main(['--version']) == 0") == []
+
+
+NETWORKS = ("torch", "transformers", "lightgbm")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "candelabra.candles",
+        "candelabra.sources",
+        "candelabra.features.catalog",
+        "candelabra.windows.recipe",
+        "candelabra.metrics.forecast",
+        "candelabra.models.settings",
+        "candelabra.models.registry",
+        "candelabra.models.linear",
+        "candelabra.models.boosting",
+        "candelabra.models.ensemble",
+        "candelabra.training.settings",
+        "candelabra.bundles.predictor",
+        "candelabra.evaluation.skill",
+        "candelabra.report.page",
+        "candelabra.config.text",
+    ],
+)
+def test_rooms_that_serve_and_describe_load_no_network_library(module: str) -> None:
+    assert [m for m in loaded_after(f"import {module}") if m in NETWORKS] == []
