@@ -61,6 +61,11 @@ def _invoke(arguments: list[str]) -> int:
     click_exception: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     try:
         result = app(arguments, prog_name="candelabra", standalone_mode=False)
+    except SystemExit as error:
+        # The parser itself gives up on a closed pipe; what that means is decided in one place.
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        raise
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except click_exception as error:
