@@ -55,7 +55,6 @@ def refused(**sources: object) -> str:
         ("windows.embargo=soon", ["windows.embargo = 'soon'", "24h"]),
         ("evaluation.block=0d", ["evaluation.block", "above 0"]),
         ("evaluation.resamples=5", ["evaluation.resamples = 5", "at least 100"]),
-        ("evaluation.coverage=90", ["evaluation.coverage = 90", "between 0 and 1"]),
         ("ensemble.shrink=2", ["ensemble.shrink = 2", "0 (as fitted)"]),
         ("ensemble.members=arms,arms", ["names a model twice"]),
         ("ensemble.members=arms,lightgmb", ["unknown model 'lightgmb'", 'did you mean "lightgbm"']),

@@ -140,21 +140,18 @@ class EnsembleSection:
 class EvaluationSection:
     """How figures are judged.
 
-    ``block``: length of a bootstrap block; ``resamples``: how many; ``coverage``: of the calibrated
-    interval that is drawn and quoted. (The number of trials is not a setting: the program counts openings of the test range.)
+    ``block``: length of a bootstrap block; ``resamples``: how many. (The number of trials is not a setting: the program counts the
+    openings of a test range.)
     """
 
     block: str = "7d"
     resamples: int = 2000
-    coverage: float = 0.9
 
     def __post_init__(self) -> None:
         if duration_ms(self.block, "evaluation.block") <= 0:
             raise UsageError(f"evaluation.block = {self.block!r}: a length above 0 is needed, as in 7d")
         if self.resamples < 100:
             raise UsageError(f"evaluation.resamples = {self.resamples}: intervals of 95 % need at least 100")
-        if not 0 < self.coverage < 1:
-            raise UsageError(f"evaluation.coverage = {self.coverage}: a share between 0 and 1 is needed, as in 0.9")
 
     @property
     def block_ms(self) -> int:

@@ -58,7 +58,6 @@ WORDS: Final = {
     "evaluation": "how figures are judged",
     "evaluation.block": "length of a block of the bootstrap",
     "evaluation.resamples": "draws of the bootstrap",
-    "evaluation.coverage": "of the calibrated interval that is drawn and quoted",
 }  # fmt: skip
 
 MODEL_WORDS: Final = {
