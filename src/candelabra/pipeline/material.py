@@ -73,8 +73,8 @@ def by_symbol(candles: Sequence[Candles], config: Config) -> dict[str, list[Cand
     return chosen
 
 
-def prepare(candles: Sequence[Candles], config: Config) -> Material:
-    """Check, resample, compute features and targets, and split. Errors say which symbol lacks what."""
+def prepare(candles: Sequence[Candles], config: Config, *, split: bool = True) -> Material:
+    """Check, resample, compute features and targets, and split (or leave every row in every part). Errors say which symbol lacks what."""
     recipe = config.recipe()
     chosen = by_symbol(candles, config)
     quality = []
@@ -95,7 +95,10 @@ def prepare(candles: Sequence[Candles], config: Config) -> Material:
                     f"more candles, or leave {tf} out of timeframes"
                 )
     targets = tuple(make_targets(s, recipe) for s in series)
-    split = chronological(
-        [s.close_time for s in series], config.windows.shares, purge_ms=recipe.purge_ms, embargo_ms=config.windows.embargo_ms
-    )
-    return Material(recipe, tuple(tuple(own) for own in chosen.values()), tuple(quality), series, targets, split, config.seed)
+    times = [s.close_time for s in series]
+    if split:
+        parts = chronological(times, config.windows.shares, purge_ms=recipe.purge_ms, embargo_ms=config.windows.embargo_ms)
+    else:
+        rows = tuple(np.arange(len(t)) for t in times)
+        parts = Split(rows, rows, rows, rows, cuts_ms=(0, 0, 0, 0, 0), purge_ms=recipe.purge_ms, embargo_ms=0)
+    return Material(recipe, tuple(tuple(own) for own in chosen.values()), tuple(quality), series, targets, parts, config.seed)

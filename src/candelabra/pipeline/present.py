@@ -24,7 +24,7 @@ from candelabra.pipeline.material import Material
 from candelabra.report import inputs as page
 from candelabra.training.loop import TrainingRun
 
-__all__ = ["Story", "results_columns", "sections"]
+__all__ = ["Story", "results_columns", "sections", "summarise"]
 
 _FAN_BARS, _FANS = 216, 6
 _COVERAGES = (0.5, 0.8, 0.9, 0.98)
@@ -106,9 +106,25 @@ def _verdict(story: Story) -> Iterator[page.VerdictRow]:
             )
 
 
+def summarise(found: Evaluation, product: str, config: Config) -> str:
+    """The verdict on the longest horizon in two or three plain sentences."""
+    horizon = found.horizons[-1]
+    rivals = tuple(b for b in config.baselines if b != product)
+    sentences = []
+    for measure, subject in (("r2", "volatility"), ("crps", "return distribution"), ("mse", "mean return")):
+        best = REFERENCE if measure == "mse" else found.best(rivals, horizon, measure)  # type: ignore[arg-type]
+        compared = found.compare(product, best, horizon, measure) if best else None  # type: ignore[arg-type]
+        if best is None or compared is None:
+            continue
+        figure = f" (R² {found.of(product, horizon)['r2'].value:.2f})" if measure == "r2" else ""
+        rival = "the zero forecast" if measure == "mse" else f"the best baseline, {best}"
+        sentences.append(f"Next {horizon}, {subject}{figure}: {_words(compared)} against {rival}.")
+    return " ".join(sentences)
+
+
 def _words(compared: Comparison) -> str:
     if compared.low <= 0 <= compared.high:
-        return "no clear difference: the interval contains 0"
+        return "no clear difference"
     return "clearly better" if compared.value > 0 else "clearly worse"
 
 

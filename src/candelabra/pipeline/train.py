@@ -32,7 +32,7 @@ from candelabra.pipeline.fitting import Fitted, fit_models, resolved
 from candelabra.pipeline.judging import Judgement, judge, verdict_of
 from candelabra.pipeline.material import Material, prepare
 from candelabra.pipeline.openings import log_opening
-from candelabra.pipeline.present import Story, sections
+from candelabra.pipeline.present import Story, sections, summarise
 from candelabra.pipeline.selfcheck import check_bundle
 from candelabra.progress import Reporter, Silent
 from candelabra.report.inputs import Range, ReportInputs, RunFacts
@@ -113,7 +113,7 @@ def train(
     lap = time.perf_counter()
     story = Story(config, material, judgement, fitted.product, fitted.runs, fitted.models, market or {})
     with progress.stage("draw the report"):
-        facts = _facts(config, material, fitted, manifest, trials, openings, rows)
+        facts = _facts(config, material, fitted, judgement, manifest, openings, rows)
         page = ReportInputs(
             run=facts,
             causality=checks,
@@ -189,6 +189,9 @@ def _seal(
     _export(product, part)
     (draft / "config.toml").write_text(to_toml(config), encoding="utf-8")
     judgement.calibrations[fitted.product].save(draft / "calibration.json")
+    for name in (b for b in config.baselines if b in fitted.models):  # a later evaluation needs its rivals as they were
+        fitted.models[name].save(draft / "baselines" / name)
+        judgement.calibrations[name].save(draft / "baselines" / name / "calibration.json")
     (draft / "metrics.json").write_text(judgement.evaluation.to_json(), encoding="utf-8")
     series = material.series[0]
     features = {
@@ -243,13 +246,17 @@ def _windows(model: FittedModel) -> dict[str, int]:
 
 
 def _facts(
-    config: Config, material: Material, fitted: Fitted, manifest: Manifest, trials: int, openings: int, rows: Sequence[VerdictRow]
+    config: Config,
+    material: Material,
+    fitted: Fitted,
+    judgement: Judgement,
+    manifest: Manifest,
+    openings: int,
+    rows: Sequence[VerdictRow],
 ) -> RunFacts:
-    good = [f"{r.what} ({r.horizon})" for r in rows if r.good]
-    bugs = [r.what for r in rows if r.flag]
-    summary = f"Skill found in: {'; '.join(good)}." if good else "No skill found on this test range."
-    if bugs:
-        summary = f"Too good to be true, treat as a bug: {'; '.join(bugs)}. {summary}"
+    summary = summarise(judgement.evaluation, fitted.product, config)
+    if bugs := [f"{r.what} ({r.horizon})" for r in rows if r.flag]:
+        summary = f"TOO GOOD TO BE TRUE, a bug until proven otherwise: {'; '.join(bugs)}. {summary}"
     return RunFacts(
         symbols=material.symbols,
         timeframes=tuple(f.name for f in (material.recipe.base, *material.recipe.coarse, *material.recipe.fine)),
@@ -260,7 +267,7 @@ def _facts(
         created_ms=manifest.created_ms,
         version=manifest.version,
         simulated=manifest.simulated,
-        trials=trials,
+        trials=manifest.trials,
         test_openings=openings,
         summary=summary,
     )
