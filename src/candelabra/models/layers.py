@@ -8,14 +8,13 @@ fused kernels at these lengths; rotary angles are taken in float64, so positions
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Block", "Cache", "Encoder", "RMSNorm", "rotary"]
+__all__ = ["Block", "Encoder", "RMSNorm", "rotary", "turn"]
 
 _CHUNK_BLOCKS = 32  # blocks of the band attended to at once when no gradient is kept: bounds memory
 _ANGLES = 1024  # positions whose angles are kept; longer passes compute theirs
@@ -33,7 +32,8 @@ def rotary(positions: Tensor, size: int) -> Tensor:
     return torch.stack((table * size**-0.5, table), 1).float()
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """``x`` with each pair of its halves turned by the angles of `rotary`; a fresh tensor."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat((b, a), dim=-1).mul_(sin).addcmul_(x, cos)
 
@@ -44,17 +44,17 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turn(x, cos, sin)
+        return turn(x, cos, sin)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turn(grads[0], cos, -sin), None, None
+        return turn(grads[0], cos, -sin), None, None
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Queries and keys ``(2, ..., bars, size)`` turned, in order of memory as listed."""
-    return _Rotation.apply(x, cos, sin) if torch.is_grad_enabled() else _turn(x, cos, sin)
+    return _Rotation.apply(x, cos, sin) if torch.is_grad_enabled() else turn(x, cos, sin)
 
 
 class RMSNorm(nn.Module):
@@ -67,15 +67,6 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis."""
         return F.rms_norm(x.float(), (x.shape[-1],), self.weight, 1e-6)
-
-
-@dataclass
-class Cache:
-    """Keys and values of the last bars of one layer: ring buffers ``(heads, width, size)`` and how many bars were seen."""
-
-    keys: Tensor
-    values: Tensor
-    bias: Tensor
 
 
 class Block(nn.Module):
@@ -136,22 +127,6 @@ class Block(nn.Module):
             parts = [slice(i, i + _CHUNK_BLOCKS) for i in range(0, blocks, _CHUNK_BLOCKS)]
             out = torch.cat([_softmax_product(q[:, :, p], k[:, :, p], v[:, :, p], hidden[p]) for p in parts], dim=2)
         return out.flatten(2, 3)[:, :, :bars]
-
-    def cache(self) -> Cache:
-        """An empty cache: nothing seen yet."""
-        shape = (self.heads, self.band, self.size)
-        return Cache(torch.zeros(shape), torch.zeros(shape), torch.full((self.band,), float("-inf")))
-
-    def step(self, x: Tensor, angles: Tensor, cache: Cache, slot: int) -> Tensor:
-        """One new bar ``x`` ``(width,)``: the last row that :meth:`forward` would give over all bars so far."""
-        qkv = self.qkv(self.norm1(x)).view(3, self.heads, self.size)
-        q, k = _turn(qkv[:2], angles[0], angles[1])
-        cache.keys[:, slot] = k
-        cache.values[:, slot] = qkv[2]
-        cache.bias[slot] = 0.0
-        weights = torch.softmax(torch.baddbmm(cache.bias, q.unsqueeze(1), cache.keys.transpose(1, 2)), dim=-1)
-        x = x + self.out((weights @ cache.values).view(-1))
-        return x + self._feed_forward(self.norm2(x))
 
 
 def _softmax_product(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> Tensor:
