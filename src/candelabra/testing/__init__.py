@@ -1,1 +1,13 @@
+"""Conformance checks for what third parties add: run them in your own tests, as candelabra runs them on everything it registers.
 
+>>> from candelabra.testing import check_feature
+>>> check_feature("rsi(14)")
+"""
+
+from candelabra.testing.broken import LawBroken
+from candelabra.testing.features import check_feature
+from candelabra.testing.files import pickles_in
+from candelabra.testing.markets import example_candles, example_data, perturbed_after, shocked
+from candelabra.testing.models import check_model
+
+__all__ = ["LawBroken", "check_feature", "check_model", "example_candles", "example_data", "perturbed_after", "pickles_in", "shocked"]

@@ -1,0 +1,53 @@
+"""Small simulated markets to check things on, and ways to tamper with candles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from candelabra.candles.frame import Candles
+from candelabra.candles.simulate import simulate
+from candelabra.models.base import FitData
+from candelabra.windows.recipe import Recipe, build_series
+from candelabra.windows.splits import Split, chronological
+from candelabra.windows.targets import make_targets
+
+__all__ = ["example_candles", "example_data", "perturbed_after", "shocked"]
+
+
+def example_candles(timeframe: str = "1h", bars: int = 2_400, seed: int = 0, *, symbol: str = "SIM/USDT", gaps: bool = True) -> Candles:
+    """A simulated market; with ``gaps`` a few single bars and one stretch of six are absent."""
+    candles = simulate(symbol, timeframe, bars=bars, seed=seed).candles
+    if not gaps:
+        return candles
+    keep = np.ones(bars, bool)
+    keep[[bars // 9, bars // 5, bars // 5 + 3]] = False
+    keep[bars // 2 : bars // 2 + 6] = False
+    return candles.rows(keep)
+
+
+def example_data(candles: Sequence[Candles], recipe: Recipe, seed: int = 0) -> tuple[FitData, Split]:
+    """What a model learns from: series, targets and the default split of each symbol's ``candles``."""
+    series = tuple(build_series(one, recipe) for one in candles)
+    split = chronological([s.close_time for s in series], purge_ms=recipe.purge_ms)
+    return FitData(series, tuple(make_targets(s, recipe) for s in series), split.train, split.validation, seed), split
+
+
+def perturbed_after(candles: Candles, time_ms: int, seed: int = 0) -> Candles:
+    """The same candles up to those that close at ``time_ms``; prices and volume of every later one changed, and valid."""
+    random = np.random.default_rng(seed)
+    later = candles.close_time > time_ms
+    factor = np.where(later, np.exp(0.3 + random.normal(0, 0.05, len(candles))), 1.0)
+    volume = candles.volume * np.where(later, random.uniform(0, 9, len(candles)), 1.0)
+    open_, high, low, close = (values * factor for values in candles.values()[:4])
+    return Candles.of(candles.symbol, candles.timeframe, candles.open_time, open_, high, low, close, volume, candles.missing)
+
+
+def shocked(candles: Candles, size: float = 0.05, row: int = -1) -> Candles:
+    """The same candles with the close of one bar (the newest) moved by ``size``, and its range and volume with it."""
+    open_, high, low, close, volume = (np.array(values) for values in candles.values())
+    close[row] *= 1 + size
+    high[row], low[row] = max(high[row], close[row]), min(low[row], close[row])
+    volume[row] = 3 * volume[row] + 1
+    return Candles.of(candles.symbol, candles.timeframe, candles.open_time, open_, high, low, close, volume, candles.missing)
