@@ -181,7 +181,6 @@ def _judge(contest: Contest, baselines: Sequence[str], trials: int = 1) -> Evalu
                     parts[k].append(output.rows(slice(int(bounds[k]), int(bounds[k + 1]))))
             fitted = fit_calibration(
                 names,
-                ground.recipe.steps,
                 ground.targets[0].steps,
                 outcomes(ground.targets, ground.split.validation, parts[0]),
                 outcomes(ground.targets, ground.split.calibration, parts[1]),
