@@ -24,7 +24,7 @@ OPTIONS = {
     "demo": COMMON | {"--candles", "--size", "--out"},
     "check": {"--symbol", "--timeframe", "--json"},
     "train": COMMON | {"--size", "--on-bad", "--out", "--resume"},
-    "evaluate": {"--walk-forward", "--symbol", "--timeframe", "--out", "--json", "--quiet"},
+    "evaluate": {"--walk-forward", "--folds", "--symbol", "--timeframe", "--out", "--json", "--quiet"},
     "forecast": {"--at", "--symbol", "--timeframe", "--json", "--quiet"},
     "doctor": {"--data", "--json"},
     "features list": {"--json"},

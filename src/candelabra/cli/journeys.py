@@ -113,6 +113,7 @@ def evaluate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or a run's.", show_default=False)],
     paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Candle files, folders or globs.", show_default=False)],
     walk_forward: Annotated[bool, typer.Option("--walk-forward", help="Refit fold by fold over the candles given.")] = False,
+    folds: Annotated[int, typer.Option("--folds", min=1, metavar="N", help="Of --walk-forward.")] = 4,
     symbols: Symbols = None,
     timeframes: Timeframes = None,
     folder: Out = None,
@@ -131,7 +132,7 @@ def evaluate(
         candles = read(tree, progress)
         from candelabra.pipeline.evaluate import evaluate_bundle
 
-        result = evaluate_bundle(place, candles, folder=folder, walk_forward=walk_forward, progress=progress)
+        result = evaluate_bundle(place, candles, folder=folder, walk_forward=walk_forward, folds=folds, progress=progress)
     return _finish("evaluate", result, as_json, paths=paths)
 
 
@@ -186,7 +187,8 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
         if places[name] is not None:
             console.print(f"{name}: {places[name]}", soft_wrap=True)
     laps = {name: seconds for name, seconds in result.seconds.items() if name != "all"}
-    console.print(f"took:   {sum(laps.values()):.0f} s ({', '.join(f'{name} {seconds:.0f} s' for name, seconds in laps.items())})")
+    parts = f" ({', '.join(f'{name} {seconds:.0f} s' for name, seconds in laps.items())})" if laps else ""
+    console.print(f"took:   {result.seconds.get('all', sum(laps.values())):.0f} s{parts}")
     if command != "evaluate":
         bundle, files = places["bundle"], shlex.join(paths) if paths else "CANDLES"
         lines = ["next:   open the report in a browser; then", f"        candelabra forecast {bundle} {files}"]
