@@ -182,7 +182,8 @@ def _files(paths: Paths) -> tuple[list[Path], bool]:
         else:
             matches = sorted(Path(m) for m in glob.glob(str(one)))
             if not matches:
-                near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+                beside = path.parent.iterdir() if path.parent.is_dir() else ()
+                near = [p.name for p in beside if p.name.lower().endswith(_ENDINGS)]
                 hint = did_you_mean(path.name, near) if 0 < len(near) <= 100 else "check the path"
                 raise SourceError(f"there is no file {one}: {hint}")
             gathered = True
