@@ -105,12 +105,20 @@ class Bars:
     """A `Reporter` for terminals: a bar for each open stage, a line left behind by each outer one."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskProgressColumn, TextColumn
+        from rich.text import Text
+
+        class Clock(ProgressColumn):
+            """Time spent, and time left where the amount of work is known."""
+
+            def render(self, task: Any) -> Text:
+                left = f", {_lasted(task.time_remaining)} left" if task.time_remaining else ""
+                return Text(f"{_lasted(task.elapsed or 0.0)}{left}")
 
         self._console, self._stages = console, list[_Stage]()
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=28), TaskProgressColumn(),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}", markup=False),
+            Clock(), TextColumn("{task.fields[figures]}", markup=False),
             console=console, transient=True,
         )  # fmt: skip
 
