@@ -7,7 +7,17 @@
 from candelabra.testing.broken import LawBroken
 from candelabra.testing.features import check_feature
 from candelabra.testing.files import pickles_in
-from candelabra.testing.markets import example_candles, example_data, perturbed_after, shocked
+from candelabra.testing.markets import example_candles, example_data, example_recipe, perturbed_after, shocked
 from candelabra.testing.models import check_model
 
-__all__ = ["LawBroken", "check_feature", "check_model", "example_candles", "example_data", "perturbed_after", "pickles_in", "shocked"]
+__all__ = [
+    "LawBroken",
+    "check_feature",
+    "check_model",
+    "example_candles",
+    "example_data",
+    "example_recipe",
+    "perturbed_after",
+    "pickles_in",
+    "shocked",
+]

@@ -13,7 +13,7 @@ from candelabra.windows.recipe import Recipe, build_series
 from candelabra.windows.splits import Split, chronological
 from candelabra.windows.targets import make_targets
 
-__all__ = ["example_candles", "example_data", "perturbed_after", "shocked"]
+__all__ = ["example_candles", "example_data", "example_recipe", "perturbed_after", "shocked"]
 
 
 def example_candles(timeframe: str = "1h", bars: int = 2_400, seed: int = 0, *, symbol: str = "SIM/USDT", gaps: bool = True) -> Candles:
@@ -25,6 +25,20 @@ def example_candles(timeframe: str = "1h", bars: int = 2_400, seed: int = 0, *, 
     keep[[bars // 9, bars // 5, bars // 5 + 3]] = False
     keep[bars // 2 : bars // 2 + 6] = False
     return candles.rows(keep)
+
+
+def example_recipe(*, coarse: tuple[str, ...] = ("4h", "1d"), fine: tuple[str, ...] = ("15m",)) -> Recipe:
+    """Hourly decisions with coarser and finer arms and features of short memory, so that a few hundred bars teach something."""
+    return Recipe(
+        "1h",
+        coarse=coarse,
+        fine=fine,
+        horizons=("1h", "6h"),
+        volatility_timeframe=fine[0] if fine else None,
+        base_features=("return(1)", "log_rv(6)", "range", "target_hour"),
+        coarse_features=("return(1)", "range"),
+        fine_features=("return(1)", "range"),
+    )
 
 
 def example_data(candles: Sequence[Candles], recipe: Recipe, seed: int = 0) -> tuple[FitData, Split]:
