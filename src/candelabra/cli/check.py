@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from candelabra.cli.console import emit_json, out, table
-from candelabra.cli.options import AsJson, _symbol
+from candelabra.cli.options import AsJson, symbol_name
 from candelabra.cli.run import EXIT_FINDINGS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def check(
     from candelabra.candles.quality import inspect
     from candelabra.sources.files import read_raw
 
-    reports = [inspect(raw) for raw in read_raw(paths, symbol=None if symbol is None else _symbol(symbol), timeframe=timeframe)]
+    reports = [inspect(raw) for raw in read_raw(paths, symbol=None if symbol is None else symbol_name(symbol), timeframe=timeframe)]
     unusable = sum(r.verdict == "unusable" for r in reports)
     if as_json:
         emit_json("check", {"verdict": "unusable" if unusable else "usable", "series": [r.as_dict() for r in reports]})

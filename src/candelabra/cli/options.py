@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from candelabra.candles.frame import Candles
     from candelabra.config.tree import Config
 
-__all__ = ["AsJson", "Assignments", "ConfigFile", "OnBad", "Paths", "Quiet", "Size", "Symbols", "Timeframes", "read", "settings"]
+__all__ = [
+    "AsJson",
+    "Assignments",
+    "ConfigFile",
+    "OnBad",
+    "Paths",
+    "Quiet",
+    "Size",
+    "Symbols",
+    "Timeframes",
+    "read",
+    "settings",
+    "symbol_name",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -47,7 +60,7 @@ def settings(
     from candelabra.config.build import load
 
     values: dict[str, Any] = {"size": size, "candles.on_bad": on_bad}
-    values |= {"candles.paths": paths, "candles.symbols": symbols and [_symbol(s) for s in symbols], "candles.timeframes": timeframes}
+    values |= {"candles.paths": paths, "candles.symbols": symbols and [symbol_name(s) for s in symbols], "candles.timeframes": timeframes}
     values |= others
     return load(file, assignments=assignments or (), values={k: v for k, v in values.items() if v not in (None, [], ())})
 
@@ -87,7 +100,8 @@ def _present(what: str, wanted: Sequence[str], there: set[str]) -> None:
             raise UsageError(f"there are no candles of the {what} {one}: {did_you_mean(one, sorted(there))}")
 
 
-def _symbol(text: str) -> str:
+def symbol_name(text: str) -> str:
+    """A symbol as candles spell it, ``BTCUSDT`` too."""
     from candelabra.sources.columns import split_symbol
 
     return split_symbol(text) or text

@@ -7,7 +7,7 @@ import math
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -284,8 +284,3 @@ def _check_names(config: Config, layer: Layer) -> None:
             known = [n for n in MODELS.names() if n != "ensemble"]
             if name not in known:
                 raise UsageError(f"{key}{_at(layer, key)}: unknown model {name!r}: {did_you_mean(name, known)}")
-
-
-def with_candles(config: Config, **changes: Any) -> Config:
-    """The tree with other candles (``paths``, ``symbols``, ``timeframes``)."""
-    return replace(config, candles=replace(config.candles, **changes))
