@@ -73,8 +73,10 @@ def run(names: Iterable[str], *, small: bool, remember: bool) -> Iterator[dict[s
     if remember:
         record(peaks)
     busy = contended(peaks)
-    for item in items().values():
-        if any(item.name.startswith(n) for n in chosen) or (not chosen and (item.in_small or not small)):
+    every = items()
+    for item in every.values():
+        # a whole name means that item alone, a beginning all that share it
+        if any(item.name == n if n in every else item.name.startswith(n) for n in chosen) or (not chosen and (item.in_small or not small)):
             yield from _lines(item, small, busy)
 
 
