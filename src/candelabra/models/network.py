@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -95,7 +96,7 @@ def load(folder: Path) -> FittedNetwork:
             raise BundleError(f"{folder / 'model.json'} has format {values['format']}, this version reads {_FORMAT}: train again")
         spec = InputSpec.from_dict(values["inputs"], load_fitted(folder / "anchor"))
         modules = tuple(_load_module(values, spec, folder / f"weights-{k}.safetensors") for k in range(values["networks"]))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"{folder} cannot be read as a network ({error!r}): restore it from the sealed bundle") from error
     return FittedNetwork(values["model"], spec, modules)
 
@@ -146,18 +147,18 @@ def history_pass(module: ArmsNetwork, prepared: Prepared, start: int, stop: int)
     """
     module.eval()
     field = receptive_field(module.settings.layers, module.settings.attention_width)
-    base = module.layout.base
-    asof = {name: torch.from_numpy(index.astype(np.int64))[None] for name, index in prepared.asof.items()}
-    states = module.coarse_states({tf: _tensor(prepared.x[tf]) for tf in module.layout.coarse}, asof)
+    base, device = module.layout.base, module.head.reference.device
+    asof = {name: torch.from_numpy(index.astype(np.int64))[None].to(device) for name, index in prepared.asof.items()}
+    states = module.coarse_states({tf: _tensor(prepared.x[tf], device) for tf in module.layout.coarse}, asof)
     quantiles, volatility = [], []
     for first in range(start, stop, _SEGMENT):
         last = min(stop, first + _SEGMENT)
         low = max(0, first - field + 1)
-        x = {tf: _tensor(prepared.x[tf][low:last]) for tf in (base, *module.layout.fine)}
+        x = {tf: _tensor(prepared.x[tf][low:last], device) for tf in (base, *module.layout.fine)}
         local = {name: index[:, low:last] if name.startswith(f"{base}>") else index for name, index in asof.items()}
         q, v = module.head(module.base_states(x, local, states)[:, first - low :])
-        quantiles.append(q[0].numpy())
-        volatility.append(v[0].numpy())
+        quantiles.append(q[0].cpu().numpy())
+        volatility.append(v[0].cpu().numpy())
     return np.concatenate(quantiles), np.concatenate(volatility)
 
 
@@ -172,11 +173,11 @@ def _window_pass(module: Gpt2Network, prepared: Prepared, rows: NDArray[np.int64
     quantiles, volatility = [], []
     for first in range(0, len(rows), _WINDOWS):
         window = np.ascontiguousarray(view[rows[first : first + _WINDOWS]].transpose(0, 2, 1))
-        q, v = module({base: torch.from_numpy(window)}, {})
-        quantiles.append(q[:, -1].numpy())
-        volatility.append(v[:, -1].numpy())
+        q, v = module({base: torch.from_numpy(window).to(module.head.reference.device)}, {})
+        quantiles.append(q[:, -1].cpu().numpy())
+        volatility.append(v[:, -1].cpu().numpy())
     return np.concatenate(quantiles), np.concatenate(volatility)
 
 
-def _tensor(values: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values))[None]
+def _tensor(values: NDArray[np.float32], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))[None].to(device)

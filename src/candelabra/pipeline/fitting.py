@@ -68,7 +68,7 @@ def fit_models(config: Config, data: FitData, progress: Reporter, folder: Path |
     for name in (n for n in names if n in NETWORKS):
         settings = config.model.settings if name == config.model.name else MODELS.settings(name)()
         training = config.training
-        with progress.stage(f"train {name}", total=training.seeds * training.steps):
+        with progress.stage(f"train {name}", total=(training.seeds + (training.rehearsal > 0)) * training.steps):
             models[name], runs[name] = fit_network(
                 data,
                 settings,

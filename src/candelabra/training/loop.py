@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from candelabra.training.checkpoint import load_checkpoint, save_checkpoint
+from candelabra.errors import DataError, MissingExtraError
+from candelabra.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from candelabra.training.settings import TrainingSettings
 from candelabra.windows.batches import Batch, SequenceBatches
 
@@ -26,6 +27,7 @@ class Task(Protocol):
     """What the loop needs of a model: its module, the loss of a batch and the loss on validation."""
 
     module: nn.Module
+    device: torch.device
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Total loss (with gradient) and its parts (without)."""
@@ -106,7 +108,8 @@ def train_network(
     else:
         torch.manual_seed(seed)
     stream = _stream(batches, settings, seed, stride, state.step)
-    cast: AbstractContextManager[Any] = torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    cast: AbstractContextManager[Any] = torch.autocast(task.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    board = _board(folder / "tensorboard") if folder and settings.tensorboard else None
     started, losses = time.process_time(), []
     while state.step < settings.steps and not _exhausted(state, settings):
         for group in optimizer.param_groups:
@@ -139,13 +142,24 @@ def train_network(
             best = {name: p.clone() for name, p in average.items()}
         if folder is not None and path is not None:
             _save(path, module, optimizer, average, best, state)
-            (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.history))
+            write_atomically(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in state.history).encode())
+        if board is not None:
+            board.add_scalars("loss", {"train": state.history[-1]["train_loss"], "validation": total}, state.step)
+            board.flush()
         if progress is not None:
             progress(state.step, settings.steps, state.history[-1]["train_loss"], total)
     reason = f"no better validation loss for {settings.patience} evaluations" if _exhausted(state, settings) else "all steps done"
     _load(module, best)
     module.eval()
     return TrainingRun(state.history, state.best_step, state.best_loss, state.step, reason, state.cpu_seconds, precision)
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "tensorboard", "training.tensorboard = true") from error
+    return SummaryWriter(str(folder))
 
 
 def _with_rehearsal(loss: float, rehearsed: Sequence[float], evaluation: int) -> float:
@@ -210,6 +224,15 @@ def _restore(
     path: Path, module: nn.Module, optimizer: torch.optim.AdamW, average: dict[str, Tensor], best: dict[str, Tensor], state: _State
 ) -> None:
     tensors, saved = load_checkpoint(path)
+    now = {name: p.shape for name, p in module.named_parameters()}
+    then = {name.removeprefix("weights."): t.shape for name, t in tensors.items() if name.startswith("weights.")}
+    if now != then:
+        changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+        raise DataError(
+            f"the checkpoint {path} is of another network ({len(changed)} weights differ, the first is {changed[0]}: "
+            f"{tuple(then.get(changed[0], ()))} there, {tuple(now.get(changed[0], ()))} here): resume with the settings it was begun with, "
+            "or delete it to begin again"
+        )
     _load(module, {n: tensors[f"weights.{n}"] for n, _ in module.named_parameters()})
     for name in average:
         average[name].copy_(tensors[f"average.{name}"])
