@@ -97,8 +97,8 @@ def _later(material: Material, manifest: Manifest) -> tuple[Material, tuple[np.n
     if not any(len(r) for r in rows):
         newest = max(int(s.close_time[-1]) for s in material.series)
         raise DataError(
-            f"no candle given closes after {format_time(cut)}, where the bundle's own ranges end (the newest closes {format_time(newest)}): "
-            "give later candles, together with enough earlier ones for its features"
+            f"no candle given closes after {format_time(cut)}, where the bundle's own ranges end (the newest closes "
+            f"{format_time(newest)}): give later candles, together with enough earlier ones for its features"
         )
     low, high = manifest.ranges["train"]
     train = []

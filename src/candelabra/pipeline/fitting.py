@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from candelabra.models.registry import MODELS, new_model
 from candelabra.progress import Reporter
 from candelabra.training.fit import fit_network
 from candelabra.training.loop import Progress, TrainingRun
-from candelabra.training.precision import choose_precision
+from candelabra.training.precision import choose_precision, choose_threads
 
 __all__ = ["Fitted", "fit_models", "product_name", "resolved"]
 
@@ -40,8 +39,8 @@ def product_name(config: Config) -> str:
 
 def resolved(config: Config) -> Config:
     """The config with what a probe decides written into it, so that a resumed run decides the same."""
-    threads = config.training.threads or len(os.sched_getaffinity(0))
-    training = replace(config.training, threads=threads, precision=choose_precision(config.training.precision))  # type: ignore[arg-type]
+    threads = choose_threads(config.training.threads, int(getattr(config.model.settings, "width", 128)))
+    training = replace(config.training, threads=threads, precision=choose_precision(config.training.precision))
     return replace(config, training=training)
 
 
