@@ -28,7 +28,8 @@ __all__ = ["Prediction", "Predictor"]
 class Prediction:
     """What a bundle says at one close, per horizon; log returns and log volatility turned into what people read.
 
-    ``quantiles``: of the log return, ``(horizons, levels)``; ``prices`` the same as prices; ``volatility``: expected standard deviation of the
+    ``quantiles``: of the log return, ``(horizons, levels)``; ``prices`` the same as prices; ``volatility``: expected standard
+    deviation of the
     return over each horizon (scaled on the calibration range); ``mean``: expected log return, shrunk; ``newest_ms``: close of the
     newest candle that was given (data freshness); ``regimes``: probabilities by timeframe, empty for a bundle without them.
     """
@@ -108,8 +109,10 @@ class Predictor:
             raise DataError(f"{candles[0].symbol}: no candle has closed by {format_time(at or 0)}: the first closes later")
         series = self.series([self._cut(c, past) for c in past])
         row = len(series) - 1
-        output = self.outputs(series, np.array([row]))
-        if not np.isfinite(output.log_volatility).all():
+        # with less than this, features and states are not final: the answer would change with the history given
+        enough = all(len(series.candles[tf]) >= bars for tf, bars in self.manifest.needs.items())
+        output = self.outputs(series, np.array([row])) if enough else None
+        if output is None or not np.isfinite(output.log_volatility).all():
             raise DataError(self._too_short(series))
         close, as_of = float(series.base_candles.close[row]), int(series.close_time[row])
         quantiles = output.quantiles[0].astype(float)

@@ -9,6 +9,7 @@ import numpy as np
 
 from candelabra.bundles.predictor import Predictor
 from candelabra.candles.frame import Candles
+from candelabra.errors import DataError
 from candelabra.pipeline.judging import Judgement
 from candelabra.pipeline.material import Material
 from candelabra.report.inputs import CausalityCheck
@@ -33,7 +34,10 @@ def check_bundle(predictor: Predictor, material: Material, judgement: Judgement,
             if not np.isfinite(output.log_volatility[k]).all():
                 continue
             cut = [c.between(end_ms=int(series.close_time[rows[k]])) for c in material.candles[i]]
-            again = predictor.forecast(cut)[0]
+            try:
+                again = predictor.forecast(cut)[0]
+            except DataError:  # the evaluation judges earlier bars than a bundle, which refuses states that are not final yet
+                continue
             distance = max(distance, float(np.abs(np.array(again.log_volatility) - output.log_volatility[k]).max()) / spread)
             moments += 1
     same = CausalityCheck(
@@ -50,7 +54,10 @@ def _fresh(predictor: Predictor, material: Material) -> CausalityCheck:
         return CausalityCheck(what, None, "the model is constant by nature")
     own = material.candles[0]
     finest = min(own, key=lambda c: c.timeframe.milliseconds)
-    before = predictor.forecast(list(own))[0]
+    try:
+        before = predictor.forecast(list(own))[0]
+    except DataError as short:
+        return CausalityCheck(what, None, f"these candles are too few for a forecast: {short}")
     after = predictor.forecast([_shocked(c) if c is finest else c for c in own])[0]
     moved = float(np.abs(np.array(after.log_volatility) - np.array(before.log_volatility)).max())
     return CausalityCheck(what, moved > 0, f"a 5 % shock to the newest {finest.timeframe} candle moves log volatility by {moved:.3g}")

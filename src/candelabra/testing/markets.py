@@ -49,12 +49,14 @@ def example_data(candles: Sequence[Candles], recipe: Recipe, seed: int = 0) -> t
 
 
 def perturbed_after(candles: Candles, time_ms: int, seed: int = 0) -> Candles:
-    """The same candles up to those that close at ``time_ms``; prices and volume of every later one changed, and valid."""
+    """The same candles up to those that close at ``time_ms``; prices, range and volume of every later one changed, and valid."""
     random = np.random.default_rng(seed)
     later = candles.close_time > time_ms
     factor = np.where(later, np.exp(0.3 + random.normal(0, 0.05, len(candles))), 1.0)
     volume = candles.volume * np.where(later, random.uniform(0, 9, len(candles)), 1.0)
+    wider = np.where(later, np.exp(np.abs(random.normal(0, 0.03, len(candles)))), 1.0)
     open_, high, low, close = (values * factor for values in candles.values()[:4])
+    high, low = high * wider, low / wider
     return Candles.of(candles.symbol, candles.timeframe, candles.open_time, open_, high, low, close, volume, candles.missing)
 
 
