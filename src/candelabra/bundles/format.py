@@ -1,6 +1,7 @@
 """The sealed bundle: a folder with everything needed from raw candles to a forecast, and a hash of each file.
 
-``bundle.json`` (this module), ``config.toml``, ``features.json``, ``calibration.json``, ``metrics.json``, ``CARD.md`` and ``parts/<model>/``
+``bundle.json`` (this module), ``config.toml``, ``features.json``, ``calibration.json``, ``metrics.json``, ``CARD.md`` and
+``parts/<model>/``
 (JSON, safetensors, ONNX). No pickle anywhere. A bundle is written beside its place and moved there whole.
 """
 
@@ -27,7 +28,8 @@ MANIFEST: Final = "bundle.json"
 class Manifest:
     """``bundle.json``: what the bundle is, what it was made from and what it needs.
 
-    ``needs``: candles of each timeframe a forecast must have; ``recipe``: see `windows.recipe.Recipe`; ``feature_versions`` by timeframe: the
+    ``needs``: candles of each timeframe a forecast must have; ``recipe``: see `windows.recipe.Recipe`; ``feature_versions`` by
+    timeframe: the
     arithmetic the features had; ``data``: per symbol the fingerprint and span of the candles; ``ranges``: the parts of the split
     (ms); ``files``: sha256 of every other file.
     """

@@ -72,7 +72,8 @@ def fit_calibration(
 ) -> Calibration:
     """Constants of one model: `mean_shrinkage` from ``validation``; variance scale and conformal moves from ``calibration``.
 
-    ``horizons``: their names; ``steps``: how many bars each is long. ``intervals`` False leaves quantiles as forecast. A model that forecasts no mean gets shrinkage 0, one
+    ``horizons``: their names; ``steps``: how many bars each is long. ``intervals`` False leaves quantiles as forecast. A model that
+    forecasts no mean gets shrinkage 0, one
     without volatility (or where no price moved) scale 1, one without quantiles no intervals. Raises DataError when the calibration
     range is too short.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +14,23 @@ from candelabra.evaluation.judged import Part
 from candelabra.evaluation.results import Evaluation
 from candelabra.evaluation.skill import evaluate
 from candelabra.evaluation.verdict import VerdictRow, verdict
+from candelabra.metrics.adaptive import adapt
 from candelabra.metrics.calibration import Calibration, apply_calibration
 from candelabra.models.base import FittedModel, ModelOutput
 from candelabra.pipeline.material import Material
 from candelabra.progress import Reporter
 
-__all__ = ["Judgement", "calibrate", "judge", "judge_outputs", "verdict_of"]
+__all__ = ["Judgement", "Oracle", "calibrate", "judge", "judge_outputs", "verdict_of"]
 
 Rows = tuple[NDArray[np.int64], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """What somebody who knows a simulated market's state says: outputs and variance scales ``(rows, horizons)`` per symbol."""
+
+    outputs: tuple[ModelOutput, ...]
+    scales: tuple[NDArray[np.float64], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +46,13 @@ class Judgement:
 
 def calibrate(
     material: Material, models: Mapping[str, FittedModel], progress: Reporter
-) -> tuple[dict[str, Calibration], dict[str, list[ModelOutput]]]:
-    """Constants of every model from its validation and calibration rows, and its raw outputs on the test rows."""
+) -> tuple[dict[str, Calibration], dict[str, list[ModelOutput]], dict[str, list[ModelOutput]]]:
+    """Constants of every model from its validation and calibration rows, and its raw outputs on the calibration and test rows."""
     validation, calibration, test = (material.split.part(p) for p in ("validation", "calibration", "test"))
     names = tuple(h.name for h in material.recipe.horizons)
     constants: dict[str, Calibration] = {}
     tested: dict[str, list[ModelOutput]] = {}
+    before: dict[str, list[ModelOutput]] = {}
     with progress.stage("calibrate and forecast", total=len(models)):
         for name, model in models.items():
             parts: list[list[ModelOutput]] = [[], [], []]
@@ -58,19 +68,46 @@ def calibrate(
                 outcomes(material.targets, validation, parts[0]),
                 outcomes(material.targets, calibration, parts[1]),
             )
-            tested[name] = parts[2]
+            before[name], tested[name] = parts[1], parts[2]
             progress.advance(1)
-    return constants, tested
+    return constants, before, tested
 
 
 def judge(
-    material: Material, models: Mapping[str, FittedModel], config: Config, trials: int, progress: Reporter,
-    oracle: tuple[ModelOutput, ...] | None = None,
+    material: Material, models: Mapping[str, FittedModel], product: str, config: Config, trials: int, progress: Reporter,
+    oracle: Oracle | None = None,
 ) -> Judgement:  # fmt: skip
-    """Calibrate all models, then open the test range once for all of them together."""
-    constants, tested = calibrate(material, models, progress)
+    """Calibrate all models, then open the test range once for all of them together.
+
+    Beside them stands ``adaptive``: the product's quantiles with intervals that follow the hits and misses known by each decision
+    (`metrics.adaptive`), where the sealed product's intervals stay as calibrated.
+    """
+    constants, before, tested = calibrate(material, models, progress)
     with progress.stage("judge"):
-        return judge_outputs(material, constants, tested, material.split.test, config, trials, oracle)
+        beside = {"adaptive": _adaptive(material, before[product], tested[product])}
+        if oracle is not None:
+            beside["oracle"] = oracle.outputs
+        scales = oracle.scales if oracle is not None else ()
+        return judge_outputs(material, constants, tested, material.split.test, config, trials, beside, scales)
+
+
+def _adaptive(material: Material, before: Sequence[ModelOutput], tested: Sequence[ModelOutput]) -> tuple[ModelOutput, ...]:
+    found = []
+    for i, (early, late) in enumerate(zip(before, tested, strict=True)):
+        targets, series = material.targets[i], material.series[i]
+        first, rows = material.split.calibration[i], material.split.test[i]
+        quantiles = adapt(
+            late.quantiles,
+            targets.returns[rows],
+            targets.known_at[rows],
+            series.close_time[rows],
+            late.levels,
+            early.quantiles,
+            targets.returns[first],
+        )
+        unsaid = np.full(late.mean.shape, np.nan, np.float32)
+        found.append(ModelOutput(quantiles.astype(np.float32), unsaid, unsaid, late.levels))
+    return tuple(found)
 
 
 def judge_outputs(
@@ -80,11 +117,12 @@ def judge_outputs(
     rows: Rows,
     config: Config,
     trials: int,
-    oracle: tuple[ModelOutput, ...] | None = None,
+    beside: Mapping[str, tuple[ModelOutput, ...]] | None = None,
+    oracle_scales: Sequence[NDArray[np.float64]] = (),
 ) -> Judgement:
-    """Apply calibrations and evaluate on ``rows``; the oracle of a simulated market is judged beside the models."""
+    """Apply calibrations and evaluate on ``rows``; ``beside``: outputs judged as they are (adaptive intervals, an oracle)."""
     calibrated = {name: tuple(apply_calibration(o, calibrations[name]) for o in own) for name, own in raw.items()}
-    shown = calibrated | ({"oracle": oracle} if oracle is not None else {})
+    shown = calibrated | dict(beside or {})
     parts = [
         Part(
             series.symbol,
@@ -93,6 +131,7 @@ def judge_outputs(
             rows[i],
             material.split.train[i],
             {name: own[i] for name, own in shown.items()},
+            {"oracle": oracle_scales[i]} if oracle_scales else {},
         )
         for i, series in enumerate(material.series)
         if len(rows[i])
@@ -102,7 +141,7 @@ def judge_outputs(
         baselines=tuple(n for n in config.baselines if n in calibrated),
         block_bars=max(1, config.evaluation.block_ms // material.recipe.base.milliseconds),
         trials=trials,
-        variance_scales={n: c.variance_scale for n, c in calibrations.items()},
+        variance_scales={"adaptive": 1.0} | {n: c.variance_scale for n, c in calibrations.items()},
         resamples=config.evaluation.resamples,
         seed=config.seed,
     )

@@ -53,7 +53,7 @@ class Story:
             return "ours"
         if model == "oracle":
             return "oracle"
-        return "member" if model in self.runs else "baseline"
+        return "member" if model in (*self.runs, "adaptive") else "baseline"
 
     @property
     def rivals(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from candelabra.bundles.card import write_card
 from candelabra.bundles.format import Manifest, seal
 from candelabra.bundles.predictor import Predictor
 from candelabra.candles.frame import Candles
-from candelabra.candles.oracle import oracle_log_volatility, oracle_return
+from candelabra.candles.oracle import oracle_log_volatility, oracle_return, oracle_variance
 from candelabra.candles.simulate import SimulatedMarket
 from candelabra.config.text import from_toml, to_toml
 from candelabra.config.tree import Config, config_hash
@@ -29,7 +29,7 @@ from candelabra.features.catalog import parse
 from candelabra.models.base import QUANTILE_LEVELS, FittedModel, ModelOutput
 from candelabra.models.network import FittedNetwork
 from candelabra.pipeline.fitting import Fitted, fit_models, resolved
-from candelabra.pipeline.judging import Judgement, judge, verdict_of
+from candelabra.pipeline.judging import Judgement, Oracle, judge, verdict_of
 from candelabra.pipeline.material import Material, prepare
 from candelabra.pipeline.openings import log_opening
 from candelabra.pipeline.present import Story, sections, summarise
@@ -98,7 +98,7 @@ def train(
         place.parent, material.fingerprint, material.split.cuts_ms[3], material.split.cuts_ms[4], config_hash(config)
     )
     oracle = _oracle(material, market or {}, progress)
-    judgement = judge(material, fitted.models, config, trials, progress, oracle)
+    judgement = judge(material, fitted.models, fitted.product, config, trials, progress, oracle)
     rows = verdict_of(judgement, fitted.product, config)
     seconds["evaluation"] = time.perf_counter() - lap
     lap = time.perf_counter()
@@ -154,11 +154,11 @@ def _open_folder(place: Path, config: Config, material: Material, *, resuming: b
     write_atomically(mark, json.dumps(now).encode())
 
 
-def _oracle(material: Material, market: Mapping[str, SimulatedMarket], progress: Reporter) -> tuple[ModelOutput, ...] | None:
+def _oracle(material: Material, market: Mapping[str, SimulatedMarket], progress: Reporter) -> Oracle | None:
     """What somebody who knows the simulated market's state would forecast, at the test rows; None for real candles."""
     if not all(symbol in market for symbol in material.symbols):
         return None
-    outputs = []
+    outputs, scales = [], []
     with progress.stage("ask the oracle", total=len(material.symbols)):
         for i, series in enumerate(material.series):
             own, rows = market[series.symbol], material.split.test[i]
@@ -171,10 +171,12 @@ def _oracle(material: Material, market: Mapping[str, SimulatedMarket], progress:
             if per == 1:  # the oracle sums squared returns of the simulated bars themselves
                 for k, s in enumerate(steps):
                     volatility[:, k] = oracle_log_volatility(own, s, rows=at, paths=16)
+            variance = np.column_stack([oracle_variance(own, s)[at] for s in steps])
+            scales.append(np.where(np.isfinite(volatility), variance * np.exp(-2 * volatility), 1.0))
             blank = np.full((*mean.shape, len(QUANTILE_LEVELS)), np.nan, np.float32)
             outputs.append(ModelOutput(blank, mean.astype(np.float32), volatility.astype(np.float32)))
             progress.advance(1)
-    return tuple(outputs)
+    return Oracle(tuple(outputs), tuple(scales))
 
 
 def _seal(
