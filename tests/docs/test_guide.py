@@ -56,7 +56,7 @@ def run(file: Path) -> None:
         if block.why_not:
             continue
         if block.kind == "python":
-            code = compile("\n" * (block.line - 1) + block.text, str(file), "exec")
+            code = compile("\n" * (block.line - 1) + block.text, str(file), "exec", dont_inherit=True)
             exec(code, names)
         for command in commands(block.text) if block.kind == "sh" else ():
             words = shlex.split(command)
