@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -21,8 +22,10 @@ def log_opening(runs: Path, data: str, start_ms: int, end_ms: int, config: str) 
     key = hashlib.sha256(f"{data}|{start_ms}|{end_ms}".encode()).hexdigest()[:16]
     runs.mkdir(parents=True, exist_ok=True)
     row = {"range": key, "config": config, "start_ms": start_ms, "end_ms": end_ms, "opened_ms": int(time.time() * 1000)}
-    with (runs / _FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    path = runs / _FILE
+    torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("\n" if torn else "") + json.dumps(row) + "\n")
     return count_openings(runs, key)
 
 
@@ -31,6 +34,9 @@ def count_openings(runs: Path, key: str) -> tuple[int, int]:
     path = runs / _FILE
     if not path.exists():
         return 0, 0
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):  # a line the machine went down in
+            rows.append(json.loads(line))
     own = [row for row in rows if row["range"] == key]
     return len({row["config"] for row in own}), len(own)
