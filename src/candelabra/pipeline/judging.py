@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.config.tree import Config
+from candelabra.errors import DataError
 from candelabra.evaluation.calibration import fit_calibration, outcomes
 from candelabra.evaluation.judged import Part
 from candelabra.evaluation.results import Evaluation
@@ -16,13 +18,14 @@ from candelabra.evaluation.skill import evaluate
 from candelabra.evaluation.verdict import VerdictRow, verdict
 from candelabra.metrics.adaptive import adapt
 from candelabra.metrics.calibration import Calibration, apply_calibration
-from candelabra.models.base import FittedModel, ModelOutput
+from candelabra.models.base import FittedModel, ModelOutput, concatenate
 from candelabra.pipeline.material import Material
 from candelabra.progress import Reporter
 
 __all__ = ["Judgement", "Oracle", "calibrate", "judge", "judge_outputs", "verdict_of"]
 
 Rows = tuple[NDArray[np.int64], ...]
+_ADAPTS_FROM: Final = 20  # known rows that adaptive intervals need to start from
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,22 +95,34 @@ def judge(
 
 
 def _adaptive(material: Material, before: Sequence[ModelOutput], tested: Sequence[ModelOutput]) -> tuple[ModelOutput, ...]:
+    answers = [t.returns[rows] for t, rows in zip(material.targets, material.split.calibration, strict=True)]
+    pooled, pooled_answers = concatenate(before).quantiles, np.concatenate(answers)
     found = []
     for i, (early, late) in enumerate(zip(before, tested, strict=True)):
-        targets, series = material.targets[i], material.series[i]
-        first, rows = material.split.calibration[i], material.split.test[i]
+        targets, series, rows = material.targets[i], material.series[i], material.split.test[i]
+        unsaid = np.full(late.mean.shape, np.nan, np.float32)
+        # a symbol that was not traded yet, or no longer, in the calibration range starts from what the others taught
+        own = _known(early.quantiles, answers[i]) >= _ADAPTS_FROM
+        start, start_answers = (early.quantiles, answers[i]) if own else (pooled, pooled_answers)
+        if not len(rows) or _known(start, start_answers) < _ADAPTS_FROM:
+            found.append(ModelOutput(np.full_like(late.quantiles, np.nan), unsaid, unsaid, late.levels))
+            continue
         quantiles = adapt(
             late.quantiles,
             targets.returns[rows],
             targets.known_at[rows],
             series.close_time[rows],
             late.levels,
-            early.quantiles,
-            targets.returns[first],
+            start,
+            start_answers,
         )
-        unsaid = np.full(late.mean.shape, np.nan, np.float32)
         found.append(ModelOutput(quantiles.astype(np.float32), unsaid, unsaid, late.levels))
     return tuple(found)
+
+
+def _known(quantiles: NDArray[np.float32], returns: NDArray[np.float64]) -> int:
+    """Rows known at every horizon."""
+    return int((np.isfinite(quantiles).all(axis=2) & np.isfinite(returns)).sum(axis=0).min()) if len(returns) else 0
 
 
 def judge_outputs(
@@ -149,7 +164,13 @@ def judge_outputs(
 
 
 def verdict_of(judgement: Judgement, product: str, config: Config) -> list[VerdictRow]:
-    """The verdict on the product, against the strongest baselines by name."""
+    """The verdict on the product, against the strongest baselines by name; DataError when it has no forecast on any judged bar."""
+    if not any(np.isfinite(output.log_volatility).all(axis=1).any() for output in judgement.outputs[product]):
+        raise DataError(
+            f"{product} has no forecast on any of the {sum(len(r) for r in judgement.rows)} test bars: a feature is not known there, "
+            "which a long gap in the candles does to features of long memory (`candelabra check` names the gaps): give more candles "
+            "after the gap, or features and an anchor with a shorter memory"
+        )
     there = [b for b in config.baselines if b in judgement.outputs and b != product]
     strong = [b for b in ("har", "harx", "lightgbm", "harx_lightgbm") if b in there]
     scaled = [b for b in ("ewma", "har", "harx", "garch", "lightgbm", "harx_lightgbm") if b in there]

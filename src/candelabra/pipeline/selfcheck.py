@@ -29,8 +29,11 @@ def check_bundle(predictor: Predictor, material: Material, judgement: Judgement,
     distance, moments = 0.0, 0
     for i, series in enumerate(material.series):
         rows, output = judgement.rows[i], judgement.outputs[product][i]
-        spread = float(np.nanstd(output.log_volatility)) or 1.0
-        for k in np.linspace(0, len(rows) - 1, _MOMENTS).astype(int) if len(rows) else ():
+        said = output.log_volatility[np.isfinite(output.log_volatility)]
+        if not len(said):
+            continue
+        spread = float(np.std(said)) or 1.0
+        for k in np.linspace(0, len(rows) - 1, _MOMENTS).astype(int):
             if not np.isfinite(output.log_volatility[k]).all():
                 continue
             cut = [c.between(end_ms=int(series.close_time[rows[k]])) for c in material.candles[i]]
