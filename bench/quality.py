@@ -128,24 +128,45 @@ def _ground(recipe: Recipe, candles: Sequence[Candles]) -> Ground:
     return Ground(recipe, series, tuple(make_targets(s, recipe) for s in series), split)
 
 
-def _arms(data: FitData, effort: Effort, *, base_only: bool = False) -> FittedModel:
+def _arms(data: FitData, effort: Effort) -> FittedModel:
     """The flagship with its default settings, one network."""
     from candelabra.features.scaling import ScalerSettings
     from candelabra.models.settings import ArmsSettings
     from candelabra.training.fit import fit_network
     from candelabra.training.settings import TrainingSettings
 
-    if base_only:
-        data = replace(data, series=tuple(_base_alone(s) for s in data.series))
     training = TrainingSettings(threads=1)
     if effort.steps:
         training = replace(training, steps=effort.steps, evaluate_every=min(training.evaluate_every, effort.steps))
     return fit_network(data, ArmsSettings(), training, ScalerSettings(fill=0.0))[0]
 
 
+@dataclass(frozen=True, eq=False)
+class _OnBase:
+    """A model that sees the features of the base bars and no other timeframe's; target and anchor are the same."""
+
+    model: FittedModel
+    name: str = "base alone"
+
+    def predict(self, series: Series, rows: Any) -> ModelOutput:
+        """Forecasts from the base bars."""
+        return self.model.predict(_base_alone(series), rows)
+
+    def save(self, folder: Path) -> None:
+        """Not kept."""
+        raise NotImplementedError("a rival of one measurement is not saved")
+
+
+def _arms_on_base(data: FitData, effort: Effort) -> FittedModel:
+    return _OnBase(_arms(replace(data, series=tuple(_base_alone(s) for s in data.series)), effort))
+
+
 def _base_alone(series: Series) -> Series:
-    """The same series without features of other timeframes (their candles stay: the target and the anchor may read them)."""
-    return replace(series, features={series.base.name: series.features[series.base.name]})
+    """The series without features of other timeframes (their candles stay: the target and the anchor may read them)."""
+    table = series.features[series.base.name]
+    own = [k for k, name in enumerate(table.names) if "fine" not in name]
+    names, warm_up = tuple(table.names[k] for k in own), tuple(table.warm_up[k] for k in own)
+    return replace(series, features={series.base.name: replace(table, names=names, warm_up=warm_up, values=table.values[:, own])})
 
 
 def _stack(data: FitData, settings: Any, seed: int) -> FittedModel:
@@ -263,7 +284,7 @@ def finer(effort: Effort) -> tuple[Contest, Evaluation]:
     contest.fit("harx", lambda _: new_model("harx").fit(ground.data()), 1)
     settings = _tuned(ground.data(), effort)
     contest.fit("stack", lambda seed: _stack(ground.data(), settings, seed), effort.seeds)
-    contest.fit("base alone", lambda seed: _arms(ground.data(seed), effort, base_only=True), effort.seeds)
+    contest.fit("base alone", lambda seed: _arms_on_base(ground.data(seed), effort), effort.seeds)
     contest.fit("arms", lambda seed: _arms(ground.data(seed), effort), effort.seeds)
     members = zip(contest.models["arms"], contest.models["stack"], strict=True)
     contest.models["ensemble"] = [combine({"arms": a, "harx_lightgbm": b}, ground.data()) for a, b in members]
