@@ -216,18 +216,20 @@ def _skill(story: Story) -> Iterator[page.SkillPanel]:
     """Volatility R2 as it is; QLIKE, CRPS and MSE as skill against a named reference."""
     found = story.evaluation
     models = list(dict.fromkeys(m.model for m in found.models if m.model != REFERENCE))
-    points = [_point(story, m, h, found.of(m, h)["r2"]) for h in found.horizons for m in models if _has(found, m, h, "r2")]
-    yield page.SkillPanel("Volatility R²", tuple(points), "0 is the mean of the test range", unit="")
+    # constant volatilities lie far to the left and would press all others together; the table of results has them
+    moving = [m for m in models if getattr(story.models.get(m), "responds", True)]
+    points = [_point(story, m, h, found.of(m, h)["r2"]) for h in found.horizons for m in moving if _has(found, m, h, "r2")]
+    yield page.SkillPanel("Volatility R²", tuple(points), "the mean of the test range", unit="")
     against = {"qlike": "har" if "har" in story.rivals else REFERENCE, "crps": REFERENCE, "mse": REFERENCE}
     titles = {
-        "qlike": ("Volatility QLIKE skill", f"0 is {against['qlike']}"),
-        "crps": ("Return CRPS skill", "0 is the unconditional distribution"),
-        "mse": ("Return MSE skill", "0 is the zero forecast"),
+        "qlike": ("Volatility QLIKE skill", against["qlike"]),
+        "crps": ("Return CRPS skill", "the unconditional distribution"),
+        "mse": ("Return MSE skill", "the zero forecast"),
     }
     for measure, (title, reference) in titles.items():
         points = []
         for horizon in found.horizons:
-            for model in models:
+            for model in moving if measure == "qlike" else models:
                 compared = found.compare(model, against[measure], horizon, measure)  # type: ignore[arg-type]
                 if compared is not None and math.isfinite(compared.value):
                     points.append(page.SkillPoint(model, story.role(model), horizon, compared.value, compared.low, compared.high))
