@@ -31,6 +31,12 @@ def test_no_page_names_places_of_one_machine(page: Path) -> None:
     assert not found, found
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_a_page_names_is_there(page: Path) -> None:
+    for name in re.findall(r"`(tests/[\w/.]+)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), name
+
+
 def test_pictures_are_few_and_small() -> None:
     pictures = list((ROOT / "docs" / "pictures").glob("*.png"))
     assert 1 <= len(pictures) <= 6
