@@ -86,7 +86,10 @@ class FittedModel(Protocol):
 class Model(Protocol):
     """A way to learn: settings in, fitted model out."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        ...
 
     def fit(self, data: FitData) -> FittedModel:
         """Learn from ``data``; reads targets at its train and validation rows only."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 
@@ -14,7 +13,7 @@ from candelabra.features.scaling import ScalerSettings
 from candelabra.models.arms import ArmsLayout, ArmsNetwork
 from candelabra.models.base import FitData, FittedModel
 from candelabra.models.gpt2 import Gpt2Layout, Gpt2Network, pretrained_blocks
-from candelabra.models.network import FittedNetwork, Network
+from candelabra.models.network import FittedNetwork, Network, load
 from candelabra.models.settings import ArmsSettings, Gpt2Settings
 from candelabra.training.loop import Progress, TrainingRun, train_network
 from candelabra.training.precision import choose_precision
@@ -23,30 +22,25 @@ from candelabra.training.settings import TrainingSettings
 from candelabra.training.task import NetworkTask
 from candelabra.windows.batches import SequenceBatches, SequencePart
 
-__all__ = ["NetworkModel", "fit_network"]
+__all__ = ["NetworkModel", "fit_network", "load"]
 
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """A network as a `models.base.Model`; ``folder`` keeps checkpoints, ``runs`` receives how each training went."""
+    """`arms` or `gpt2` as a `models.base.Model`: what `new_model` makes; `fit_network` tells how the training went as well."""
 
     settings: ArmsSettings | Gpt2Settings
     training: TrainingSettings = field(default_factory=TrainingSettings)
     scaling: ScalerSettings = field(default_factory=lambda: ScalerSettings(fill=0.0))
-    folder: Path | None = None
-    progress: Callable[[int], Progress] | None = None
-    runs: list[TrainingRun] = field(default_factory=list)
-    anchor: FittedModel | None = None
 
-    name: ClassVar[str] = "network"
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return "gpt2" if isinstance(self.settings, Gpt2Settings) else "arms"
 
     def fit(self, data: FitData) -> FittedNetwork:
-        """Train; see `fit_network`."""
-        fitted, runs = fit_network(
-            data, self.settings, self.training, self.scaling, folder=self.folder, progress=self.progress, anchor=self.anchor
-        )
-        self.runs.extend(runs)
-        return fitted
+        """Train and keep the networks alone."""
+        return fit_network(data, self.settings, self.training, self.scaling)[0]
 
 
 def fit_network(
