@@ -18,7 +18,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 GUIDE = DOCS / "guide"
 CHAPTERS = sorted(path.stem for path in GUIDE.glob("[0-9]*.md"))
 TRAINING = "08-training"
-AFTER_TRAINING = [name for name in CHAPTERS if name > TRAINING]
+FROM_TRAINING = [name for name in CHAPTERS if name >= TRAINING]
 BLOCK = re.compile(r"(?P<note><!-- not run: (?P<why>[^>]+) -->\n+)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 LEFT_OUT = 3
 """How many blocks of the entire guide may stay unrun."""
@@ -80,16 +80,6 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def trained(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same folder after the chapter on training."""
-    folder = tmp_path_factory.mktemp("trained") / "guide"
-    shutil.copytree(market, folder)
-    with inside(folder):
-        run(GUIDE / f"{TRAINING}.md")
-    return folder
-
-
 @pytest.mark.parametrize("name", [name for name in CHAPTERS if name < TRAINING])
 def test_a_chapter_before_training_runs(name: str, market: Path, tmp_path: Path) -> None:
     shutil.copytree(market, tmp_path / "guide")
@@ -98,10 +88,11 @@ def test_a_chapter_before_training_runs(name: str, market: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", AFTER_TRAINING)
-def test_a_chapter_after_training_runs(name: str, trained: Path) -> None:
-    with inside(trained):
-        run(GUIDE / f"{name}.md")
+def test_training_and_the_chapters_after_it_run(market: Path, tmp_path: Path) -> None:
+    shutil.copytree(market, tmp_path / "guide")
+    with inside(tmp_path / "guide"):
+        for name in FROM_TRAINING:
+            run(GUIDE / f"{name}.md")
 
 
 def test_few_blocks_stay_unrun_and_each_says_why() -> None:
