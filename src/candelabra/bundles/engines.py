@@ -21,7 +21,6 @@ from candelabra.windows.series import Series
 __all__ = ["NETWORKS", "OnnxNetwork", "load_engine"]
 
 NETWORKS: Final = ("arms", "gpt2")
-_BATCH: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +53,11 @@ class OnnxNetwork:
         shapes = [output.shape[1:] for output in self.sessions[0].get_outputs()]
         quantiles = np.full((len(rows), *shapes[0]), np.nan, np.float32)
         volatility = np.full((len(rows), *shapes[1]), np.nan, np.float32)
-        for first in range(0, len(ready), _BATCH):
-            chosen = ready[first : first + _BATCH]
-            feed = self._windows(prepared, rows[chosen])
+        for place in ready:
+            feed = self._windows(prepared, rows[place : place + 1])
             answers = [session.run(None, feed) for session in self.sessions]
-            quantiles[chosen] = np.stack([q for q, _ in answers]).mean(axis=0, dtype=np.float64)
-            volatility[chosen] = np.stack([v for _, v in answers]).mean(axis=0, dtype=np.float64)
+            quantiles[place] = np.stack([q[0] for q, _ in answers]).mean(axis=0, dtype=np.float64)
+            volatility[place] = np.stack([v[0] for _, v in answers]).mean(axis=0, dtype=np.float64)
         return self.spec.finish(quantiles, volatility, prepared.anchor[rows])
 
     def save(self, folder: Path) -> None:

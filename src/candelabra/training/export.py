@@ -35,8 +35,9 @@ class _Newest(nn.Module):
 def export_graphs(fitted: FittedNetwork, folder: Path) -> list[Path]:
     """Write ``graph-<k>.onnx`` per network into ``folder``: windows of scaled rows in, the newest bar's outputs out.
 
-    Inputs ``x:<timeframe>`` float32 ``(batch, bars, channels)`` and ``asof:<link>`` int64 ``(batch, finer bars)``; outputs
-    ``quantiles`` and ``volatility``. Window lengths are fixed (`windows_needed`), the batch is free.
+    Inputs ``x:<timeframe>`` float32 ``(1, bars, channels)`` and ``asof:<link>`` int64 ``(1, finer bars)``; outputs ``quantiles`` and
+    ``volatility``. All sizes are fixed (`windows_needed`): one window at a time has the same bits in any company, and symbolic sizes
+    cost the exporter more than twice the time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -57,17 +58,15 @@ def _export(module: Network, fitted: FittedNetwork, path: Path) -> None:
         links = {f"{f}>{c}": lengths[f] for f, c in spec.links}
     else:
         lengths, widths, links = {spec.base: base}, {spec.base: module.layout.channels}, {}
-    batch = 2
-    arrays = [torch.zeros(batch, n, widths[tf]) for tf, n in lengths.items()]
-    arrays += [torch.zeros(batch, n, dtype=torch.int64) for n in links.values()]
+    arrays = [torch.zeros(1, n, widths[tf]) for tf, n in lengths.items()]
+    arrays += [torch.zeros(1, n, dtype=torch.int64) for n in links.values()]
     names = [f"x:{tf}" for tf in lengths] + [f"asof:{link}" for link in links]
-    free = torch.export.Dim("batch", min=1, max=4096)
     newest = _Newest(module, tuple(lengths), tuple(links)).eval()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             newest, tuple(arrays), str(path), dynamo=True, optimize=False, external_data=False, verbose=False, input_names=names,
-            output_names=["quantiles", "volatility"], dynamic_shapes={"arrays": tuple({0: free} for _ in arrays)},
+            output_names=["quantiles", "volatility"],
         )  # fmt: skip
 
 
