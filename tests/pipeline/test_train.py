@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from candelabra.bundles.format import read_manifest
 from candelabra.bundles.predictor import Predictor
 from candelabra.bundles.verify import verify
 from candelabra.candles.frame import Candles
@@ -68,6 +69,9 @@ def test_a_run_leaves_everything_a_stranger_needs(result: TrainResult, candles: 
     assert not [n for n in result.notes if "CHECK FAILED" in n]
     page = result.report.read_text()
     assert "AAA/USDT" in page
+    assert "SIMULATED" in page  # no market was given along: the candles themselves say so
+    assert read_manifest(result.bundle).simulated
+    assert "SIMULATED" in (result.bundle / "CARD.md").read_text()
     assert len(page) > 100_000
     assert "<script src" not in page
     assert "<link" not in page

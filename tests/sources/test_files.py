@@ -321,3 +321,18 @@ def test_broken_and_odd_real_files_are_refused_with_the_reason(data_folder: Path
         pytest.skip(f"not among the real files: {name}")
     with pytest.raises(DataError, match=message):
         read_candles(path, symbol="BTC/USD" if "broken" in name else None)
+
+
+def test_a_simulated_market_stays_marked_whatever_is_made_of_it(truth: Candles, tmp_path: Path) -> None:
+    real = Candles.of("BTC/USDT", "1h", truth.open_time, *truth.values())
+    assert real.fingerprint == truth.fingerprint
+    early, late = truth.rows(slice(0, 30)), truth.between(start_ms=int(truth.open_time[30]))
+    for made in (truth, early, early.append(late), resample(truth, "4h"), resample(truth.rows(slice(0, 0)), "4h")):
+        assert made.simulated
+        assert not resample(real, "4h").simulated
+    for one in (truth, real):
+        assert read_candles(write_candles(one, tmp_path / "x.parquet"))[0].simulated is one.simulated
+    write_candles(early, tmp_path / "BTCUSDT_1h_a.parquet")
+    write_candles(real.between(start_ms=int(truth.open_time[30])), tmp_path / "BTCUSDT_1h_b.parquet")
+    (tmp_path / "x.parquet").unlink()
+    assert read_candles(tmp_path)[0].simulated

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.errors import DataError
 
-__all__ = ["PRICE_COLUMNS", "VALUE_COLUMNS", "Candles", "format_time", "law_breaks"]
+__all__ = ["PRICE_COLUMNS", "VALUE_COLUMNS", "Candles", "format_minute", "format_time", "law_breaks"]
 
 PRICE_COLUMNS: Final = ("open", "high", "low", "close")
 VALUE_COLUMNS: Final = (*PRICE_COLUMNS, "volume")
@@ -30,6 +30,15 @@ def format_time(time_ms: int) -> str:
     for tail in (".000", ":00"):
         text = text.removesuffix(tail)
     return text
+
+
+def format_minute(time_ms: int) -> str:
+    """The minute a time (ms, UTC) lies in, for people; cuts between ranges lie beside bars, not on them.
+
+    >>> format_minute(1_700_000_000_001)
+    '2023-11-14 22:13'
+    """
+    return str(np.datetime64(int(time_ms) // 60_000, "m")).replace("T", " ")
 
 
 def law_breaks(
@@ -54,7 +63,8 @@ class Candles:
     many source bars are absent inside a resampled bar (0 for fetched bars). A bar that is absent altogether is a *gap*: it has no row.
     ``source`` is the timeframe that was fetched (its own for fetched bars) and that ``missing`` counts in; ``span`` (ms, from/to) is the
     stretch of time the source covered: what has no row inside it was absent, what lies outside is unknown. Both make resampling
-    associative.
+    associative. ``simulated`` marks bars of a simulated market, and stays with whatever is made of them; it is no part of their values
+    (the fingerprint is the same).
     Build with :meth:`of`, which checks and raises DataError with the first offending row; arrays are read-only.
     """
 
@@ -69,6 +79,7 @@ class Candles:
     missing: NDArray[np.int32]
     source: Timeframe
     span: tuple[int, int]
+    simulated: bool = False
 
     @classmethod
     def of(
@@ -85,6 +96,7 @@ class Candles:
         *,
         source: str | Timeframe | None = None,
         span: tuple[int, int] | None = None,
+        simulated: bool = False,
     ) -> Candles:
         """Checked candles from columns; times in ms UTC, on the timeframe's grid.
 
@@ -120,7 +132,7 @@ class Candles:
                 f"{where}: the span {format_time(span[0])} .. {format_time(span[1])} does not hold the bars "
                 f"{format_time(int(times[0]))} .. {format_time(int(frame.next(times[-1])))}: leave the span out or widen it"
             )
-        return cls.sealed(symbol, frame, times, values, lost, origin, span)
+        return cls.sealed(symbol, frame, times, values, lost, origin, span, simulated)
 
     def __len__(self) -> int:
         return len(self.open_time)
@@ -145,7 +157,8 @@ class Candles:
     def rows(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Candles:
         """The candles at a slice, or at rising row numbers, or where a mask holds."""
         values = [v[index] for v in self.values()]
-        return self.sealed(self.symbol, self.timeframe, self.open_time[index], values, self.missing[index], self.source)
+        columns = (self.open_time[index], values, self.missing[index])
+        return self.sealed(self.symbol, self.timeframe, *columns, self.source, simulated=self.simulated)
 
     @classmethod
     def sealed(
@@ -157,6 +170,7 @@ class Candles:
         missing: NDArray[np.int32],
         source: Timeframe,
         span: tuple[int, int] | None = None,
+        simulated: bool = False,
     ) -> Candles:
         """Candles from arrays known to be lawful (made from checked candles): no check, no copy; the arrays become read-only."""
         columns: list[NDArray[Any]] = [times, *values, missing]
@@ -165,7 +179,7 @@ class Candles:
         open_, high, low, close, volume = values
         if span is None:
             span = (int(times[0]), int(frame.next(times[-1]))) if len(times) else (0, 0)
-        return cls(symbol, frame, times, open_, high, low, close, volume, missing, source, span)
+        return cls(symbol, frame, times, open_, high, low, close, volume, missing, source, span, simulated)
 
     def between(self, start_ms: int | None = None, end_ms: int | None = None) -> Candles:
         """Bars that open at or after ``start_ms`` and *close* at or before ``end_ms``."""
@@ -192,7 +206,8 @@ class Candles:
         missing = np.concatenate([self.missing, later.missing])
         span = (min(self.span[0], later.span[0]), max(self.span[1], later.span[1]))
         columns = (times, open_, high, low, close, volume, missing)
-        return Candles.of(self.symbol, self.timeframe, *columns, source=self.source, span=span)
+        simulated = self.simulated or later.simulated
+        return Candles.of(self.symbol, self.timeframe, *columns, source=self.source, span=span, simulated=simulated)
 
     @cached_property
     def fingerprint(self) -> str:

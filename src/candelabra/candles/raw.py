@@ -22,7 +22,7 @@ class RawCandles:
 
     ``open_time`` int64 ms UTC ``(n,)`` (``NO_TIME`` where absent); values float64 ``(n,)``, NaN where absent; ``missing`` int32 ``(n,)``.
     ``files`` are the places read, ``file`` int32 ``(n,)`` indexes them, ``row`` int64 ``(n,)`` counts data rows in that file from 0.
-    ``source`` and ``span`` as in :class:`Candles`, where the file says.
+    ``source``, ``span`` and ``simulated`` as in :class:`Candles`, where the file says.
     """
 
     symbol: str
@@ -39,6 +39,7 @@ class RawCandles:
     row: NDArray[np.int64]
     source: Timeframe | None = None
     span: tuple[int, int] | None = None
+    simulated: bool = False
 
     @classmethod
     def of(cls, candles: Candles) -> RawCandles:
@@ -59,6 +60,7 @@ class RawCandles:
             np.arange(n, dtype=np.int64),
             candles.source,
             candles.span,
+            candles.simulated,
         )
 
     def __len__(self) -> int:

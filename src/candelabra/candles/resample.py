@@ -46,7 +46,8 @@ def resample(candles: Candles, timeframe_: str | Timeframe) -> Candles:
     starts = _starts(candles, coarse)
     if len(starts) == 0:
         empty = candles.rows(slice(0, 0))
-        return Candles.sealed(candles.symbol, coarse, empty.open_time, list(empty.values()), empty.missing, candles.source, candles.span)
+        columns = (empty.open_time, list(empty.values()), empty.missing)
+        return Candles.sealed(candles.symbol, coarse, *columns, candles.source, candles.span, candles.simulated)
     opens = coarse.floor(candles.open_time[starts])
     # Only the outermost bars can reach beyond the span: every row lies inside it.
     first = int(opens[0] < candles.span[0])
@@ -57,7 +58,8 @@ def resample(candles: Candles, timeframe_: str | Timeframe) -> Candles:
         candles.open, candles.high, candles.low, candles.close, candles.volume, candles.missing, starts, ends
     )
     missing += _absent(candles, coarse, opens, starts, ends)
-    return Candles.sealed(candles.symbol, coarse, opens, [open_, high, low, close, volume], missing, candles.source, candles.span)
+    values = [open_, high, low, close, volume]
+    return Candles.sealed(candles.symbol, coarse, opens, values, missing, candles.source, candles.span, candles.simulated)
 
 
 def cascade(candles: Candles, timeframes: Iterable[str | Timeframe]) -> dict[str, Candles]:

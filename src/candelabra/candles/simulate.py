@@ -226,7 +226,7 @@ def simulate_market(
             chosen.hourly_sd**2 * hours,
             0.95**hours,
         )
-        candles = Candles.of(symbol, frame, open_time, *columns)
+        candles = Candles.of(symbol, frame, open_time, *columns, simulated=True)
         markets[symbol] = SimulatedMarket(candles, regime, variance, state, components, law, seed)
     return markets
 

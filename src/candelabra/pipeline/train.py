@@ -104,7 +104,16 @@ def train(
     lap = time.perf_counter()
     notes = [*judgement.evaluation.notes, *fitted.skipped.values()]
     with progress.stage("seal the bundle"):
-        manifest = _seal(config, material, fitted, judgement, place, rows, bool(market), trials)
+        manifest = _seal(
+            config,
+            material,
+            fitted,
+            judgement,
+            place,
+            rows,
+            bool(market) or any(c.simulated for own in material.candles for c in own),
+            trials,
+        )
     with progress.stage("check the bundle against the evaluation"):
         checks = check_bundle(Predictor.open(place / "bundle"), material, judgement, fitted.product)
     failed = [check for check in checks if check.passed is False]

@@ -11,6 +11,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,7 +119,7 @@ def to_pandas(candles: Candles) -> Any:
 
 
 def write_candles(candles: Candles, path: str | Path) -> Path:
-    """Write Parquet (zstd, page checksums) that :func:`read_candles` reads back equal; whole or not at all.
+    """Write Parquet (zstd, page checksums) that :func:`read_candles` reads back equal, a simulated market still marked as one; whole or not at all.
 
     A temporary file beside it is synced and renamed, so a crash leaves the old file or the new one. Raises SourceError when the
     disk refuses.
@@ -129,6 +130,7 @@ def write_candles(candles: Candles, path: str | Path) -> Path:
     if target.suffix not in (".parquet", ".pq"):
         raise UsageError(f"candles are written as Parquet: call the file {target.stem}.parquet, not {target.name}")
     facts = {"symbol": candles.symbol, "timeframe": candles.timeframe.name, "source": candles.source.name, "span": list(candles.span)}
+    facts |= {"simulated": True} if candles.simulated else {}
     table = candles.to_arrow().replace_schema_metadata({_METADATA: json.dumps(facts)})
     temporary = ""
     try:
@@ -293,5 +295,6 @@ def _split(columns: Columns, where: str, symbol: str | None, frame: Timeframe | 
         span = tuple(facts["span"]) if facts else None
         at = np.zeros(len(times), np.int32)
         raw = RawCandles(kept, step, times, open_, high, low, close, volume, missing, (where,), at, number, source, span)
+        raw = replace(raw, simulated=bool(facts.get("simulated", False)))
         out.append(raw)
     return out

@@ -120,7 +120,8 @@ def joined(parts: list[RawCandles]) -> RawCandles:
     file = np.repeat(np.arange(len(parts), dtype=np.int32), [len(p) for p in parts])
     spans = [p.span for p in parts if p.span is not None]
     span = (min(s[0] for s in spans), max(s[1] for s in spans)) if len(spans) == len(parts) else None
-    whole = replace(parts[0], files=tuple(p.files[0] for p in parts), file=file, span=span, **columns)
+    simulated = any(p.simulated for p in parts)
+    whole = replace(parts[0], files=tuple(p.files[0] for p in parts), file=file, span=span, simulated=simulated, **columns)
     # Files may overlap; rows out of order inside one file are a finding and stay where they are.
     if all((np.diff(p.open_time) >= 0).all() for p in parts):
         whole = whole.rows(np.argsort(whole.open_time, kind="stable"))
@@ -187,7 +188,7 @@ def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropp
         span = None
     open_, high, low, close, volume = raw.values()
     columns = (raw.open_time, open_, high, low, close, volume, raw.missing)
-    return Candles.of(raw.symbol, raw.timeframe, *columns, source=raw.source, span=span)
+    return Candles.of(raw.symbol, raw.timeframe, *columns, source=raw.source, span=span, simulated=raw.simulated)
 
 
 def _oldest_first(raw: RawCandles) -> tuple[RawCandles, bool]:
