@@ -17,12 +17,14 @@ import pytest
 import torch
 
 from candelabra.bundles import format as bundle_format
+from candelabra.bundles.card import write_card
 from candelabra.bundles.engines import OnnxNetwork, load_engine
 from candelabra.bundles.format import read_manifest, seal
 from candelabra.bundles.predictor import Predictor
 from candelabra.bundles.verify import diff, require_sealed, verify
 from candelabra.candles.frame import Candles
 from candelabra.candles.resample import resample
+from candelabra.cli import main
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.features.scaling import ScalerSettings
 from candelabra.metrics.calibration import Calibration
@@ -284,6 +286,63 @@ def test_bundles_are_compared_key_by_key(made: Made, tmp_path: Path) -> None:
     assert diff(made.bundle, other) == []
     rewritten(other, seed=7, feature_versions={"1h": "x"})
     assert {d.key for d in diff(made.bundle, other)} >= {"seed", "feature_versions.1h"}
+
+
+def test_settings_that_differ_come_first_and_file_hashes_last(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = Path(shutil.copytree(made.bundle, tmp_path / "other"))
+    for bundle, steps in ((made.bundle, 7), (other, 9)):
+        (bundle / "config.toml").write_text(f"[training]\nsteps = {steps}\nbatch_size = 4\n")
+    files = read_manifest(other).files
+    rewritten(other, seed=7, files={name: digest[::-1] for name, digest in files.items()})
+    keys = [d.key for d in diff(made.bundle, other)]
+    assert keys[:2] == ["settings.training.steps", "seed"]
+    assert keys[2:] == sorted(f"files.{name}" for name in files)
+    assert main(["bundle", "diff", str(made.bundle), str(other)]) == 1
+    shown = capsys.readouterr().out
+    of_files = [line for line in shown.splitlines() if "files:" in line]
+    assert len(of_files) == 2, shown  # parts/arms and calibration.json
+    assert sum("parts/arms" in line for line in of_files) == 1
+    assert "training.steps" in shown
+
+
+def test_a_card_tells_ranges_to_the_minute() -> None:
+    cut = 1_700_000_000_001
+    values = {
+        "model": "har", "symbols": ("A/B",), "simulated": False, "recipe": {"base": "1h"}, "horizons": ("1h",), "version": "0", "seed": 0,
+        "trials": 1, "ranges": {"train": (cut - 86_400_000, cut)}, "needs": {},
+    }  # fmt: skip
+    assert "- train: 2023-11-13 22:13 to 2023-11-14 22:13 UTC" in write_card(values, [], [])
+
+
+def test_a_model_of_an_absent_extension_is_named_with_the_way_out(made: Made) -> None:
+    model = made.bundle / "parts" / "arms" / "anchor" / "model.json"
+    model.write_text(json.dumps({"model": "weekly"}))
+    rewritten(made.bundle, files=bundle_format.file_hashes(made.bundle))
+    with pytest.raises(BundleError, match=r"not installed here, 'weekly': it comes from an extension.*pip install.*candelabra\.model"):
+        Predictor.open(made.bundle)
+    rewritten(made.bundle, plugins={"weekly": "candelabra-weekly 1.2"})
+    with pytest.raises(BundleError, match=r"'weekly': it was made with candelabra-weekly 1\.2: pip install candelabra-weekly==1\.2"):
+        Predictor.open(made.bundle)
+
+
+def test_sealing_notes_the_package_a_model_of_others_came_from(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site"
+    info = site / "candelabra_weekly-1.2.dist-info"
+    info.mkdir(parents=True)
+    (site / "weekly_models.py").write_text(
+        "from candelabra.registry import Entry\nENTRY = Entry('weekly', 'weekly_models:S', 'weekly_models:M')\n"
+    )
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: candelabra-weekly\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[candelabra.model]\nany_name = weekly_models:ENTRY\n")
+    monkeypatch.syspath_prepend(str(site))
+    draft = Path(shutil.copytree(made.bundle, tmp_path / "draft"))
+    (draft / "bundle.json").unlink()
+    (draft / "parts" / "arms" / "anchor" / "model.json").write_text(json.dumps({"model": "weekly"}))
+    manifest = read_manifest(made.bundle)
+    values = {k: getattr(manifest, k) for k in manifest.__dataclass_fields__ if k not in ("id", "format", "files", "plugins")}
+    assert seal(draft, tmp_path / "place", values).plugins == {"weekly": "candelabra-weekly 1.2"}
+    assert read_manifest(tmp_path / "place").plugins == {"weekly": "candelabra-weekly 1.2"}
+    assert manifest.plugins == {}
 
 
 def test_a_sealed_place_is_never_sealed_over(made: Made, tmp_path: Path) -> None:

@@ -141,5 +141,5 @@ def test_training_rows_whose_features_are_never_known_are_refused_with_figures()
 def test_too_few_training_bars_for_a_sequence_are_refused_with_figures() -> None:
     data, _ = example_data([example_candles("1h", 500, seed=1)], RECIPE)
     anchor = new_model("persistence").fit(data)
-    with pytest.raises(DataError, match=r"shorter than a sequence of 384: give more candles or set windows.context_length"):
+    with pytest.raises(DataError, match=r"shorter than a sequence of 384: give more candles or set training.sequence_length <= "):
         fit_network(data, TINY, TrainingSettings(sequence_length=384, steps=1, rehearsal=0.0), SCALING, anchor=anchor)

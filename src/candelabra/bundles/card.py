@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from candelabra.candles.frame import format_time
+from candelabra.candles.frame import format_minute
 
 __all__ = ["write_card"]
 
@@ -24,7 +24,7 @@ def write_card(values: Mapping[str, Any], verdict: Sequence[str], notes: Sequenc
         f"{values['trials']} time(s).",
         "",
         "## Learned from",
-        *(f"- {name}: {format_time(a)} to {format_time(b)} UTC" for name, (a, b) in values["ranges"].items()),
+        *(f"- {name}: {format_minute(a)} to {format_minute(b)} UTC" for name, (a, b) in values["ranges"].items()),
         "",
         "## Found to be worth, on the test range",
         *(f"- {line}" for line in verdict or ("not evaluated",)),

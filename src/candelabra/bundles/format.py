@@ -7,18 +7,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from candelabra.errors import BundleError
 
-__all__ = ["FORMAT", "Manifest", "file_hashes", "read_manifest", "seal"]
+__all__ = ["FORMAT", "Manifest", "file_hashes", "model_names", "read_manifest", "seal"]
 
 FORMAT: Final = 1
 MANIFEST: Final = "bundle.json"
@@ -31,7 +33,7 @@ class Manifest:
     ``needs``: candles of each timeframe a forecast must have; ``recipe``: see `windows.recipe.Recipe`; ``feature_versions`` by
     timeframe: the
     arithmetic the features had; ``data``: per symbol the fingerprint and span of the candles; ``ranges``: the parts of the split
-    (ms); ``files``: sha256 of every other file.
+    (ms); ``plugins``: the packages that models of others came from, by model name; ``files``: sha256 of every other file.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Manifest:
     libraries: dict[str, str]
     seed: int
     trials: int = 1
+    plugins: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
     files: dict[str, str] = field(default_factory=dict)
 
@@ -65,14 +68,14 @@ def file_hashes(folder: Path) -> dict[str, str]:
 def seal(draft: Path, place: Path, values: Mapping[str, Any]) -> Manifest:
     """Turn the folder ``draft`` into the bundle ``place``: hash every file, write the manifest, move it there whole.
 
-    ``values``: the fields of `Manifest` except ``id``, ``format`` and ``files``; the id is the hash of all file hashes. BundleError when
-    something is already at ``place``.
+    ``values``: the fields of `Manifest` except ``id``, ``format`` and ``files``; the id is the hash of all file hashes.
+    BundleError when something is already at ``place``.
     """
     if place.exists():
         raise BundleError(f"{place} already exists and a sealed bundle is never changed: choose another folder or remove it")
     files = file_hashes(draft)
     identity = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:12]
-    manifest = Manifest(id=identity, files=files, **values)
+    manifest = Manifest(**({"plugins": _plugins(model_names(draft))} | dict(values) | {"id": identity, "files": files}))
     (draft / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     for path in draft.rglob("*"):
         if path.is_file():
@@ -81,6 +84,25 @@ def seal(draft: Path, place: Path, values: Mapping[str, Any]) -> Manifest:
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(draft, place)
     return manifest
+
+
+def model_names(folder: Path) -> list[str]:
+    """Names of all models saved in a folder and below it, sorted: the model, its members, its anchors."""
+    found = set()
+    for path in folder.rglob("model.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # whoever loads that part says what is wrong with it
+            found.add(str(json.loads(path.read_text(encoding="utf-8"))["model"]))
+    return sorted(found)
+
+
+def _plugins(models: Sequence[str]) -> dict[str, str]:
+    """Which installed package, with its version, brought a model that is not built in."""
+    found = {}
+    for point in metadata.entry_points(group="candelabra.model"):
+        name = getattr(point.load(), "name", point.name)
+        if name in models and point.dist is not None:
+            found[name] = f"{point.dist.name} {point.dist.version}"
+    return found
 
 
 def read_manifest(bundle: Path) -> Manifest:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from candelabra.bundles.engines import load_engine
 from candelabra.bundles.format import Manifest, read_manifest
-from candelabra.bundles.verify import require_sealed
+from candelabra.bundles.verify import require_models, require_sealed
 from candelabra.candles.frame import Candles, format_time
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import BundleError, DataError, UsageError
@@ -70,6 +70,7 @@ class Predictor:
         require_sealed(folder)
         manifest = read_manifest(folder)
         recipe = Recipe.of(manifest.recipe)
+        require_models(manifest, folder / "parts")
         model = load_engine(folder / "parts" / manifest.model)
         return cls(manifest, recipe, model, Calibration.load(folder / "calibration.json"))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from candelabra.bundles.format import file_hashes, read_manifest
+from candelabra.bundles.format import Manifest, file_hashes, model_names, read_manifest
 from candelabra.errors import BundleError
+from candelabra.models.registry import MODELS
 
-__all__ = ["Difference", "Finding", "diff", "require_sealed", "verify"]
+__all__ = ["Difference", "Finding", "diff", "require_models", "require_sealed", "verify"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,38 @@ def require_sealed(bundle: Path) -> None:
         raise BundleError(f"{bundle} is not as it was sealed: {listed}. Restore it, or train again; nothing was computed")
 
 
+def require_models(manifest: Manifest, folder: Path) -> None:
+    """BundleError when a model saved in ``folder`` or below it is not installed here: which one, and how it gets here."""
+    absent = [name for name in model_names(folder) if name not in MODELS.names()]
+    if not absent:
+        return
+    packages = sorted({manifest.plugins[name] for name in absent if name in manifest.plugins})
+    if packages:
+        way_out = f"it was made with {', '.join(packages)}: pip install {' '.join(p.replace(' ', '==') for p in packages)}"
+    else:
+        way_out = (
+            "it comes from an extension, and the bundle does not say which: pip install that package here "
+            "(an extension adds its models through the entry-point group candelabra.model)"
+        )
+    raise BundleError(f"the bundle {manifest.id} holds a model that is not installed here, {', '.join(map(repr, absent))}: {way_out}")
+
+
 def diff(left: Path, right: Path) -> list[Difference]:
-    """Entries of two manifests that differ, nested keys joined by dots."""
-    a, b = _flat(asdict(read_manifest(left))), _flat(asdict(read_manifest(right)))
-    return [Difference(key, a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    """Settings (``settings.*``), then manifest entries, then file hashes (``files.*``) that differ; nested keys are joined by dots."""
+    a, b = ({"settings": _settings(one)} | asdict(read_manifest(one)) for one in (left, right))
+    a, b = _flat(a), _flat(b)
+
+    def place(key: str) -> tuple[int, str]:
+        return {"settings": 0, "files": 2}.get(key.partition(".")[0], 1), key
+
+    return [Difference(key, a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys(), key=place) if a.get(key) != b.get(key)]
+
+
+def _settings(bundle: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((bundle / "config.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # what is missing or damaged shows among the files
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,7 +13,12 @@ from candelabra.cli.console import emit_json, facts, out, table
 from candelabra.cli.options import AsJson
 from candelabra.cli.run import EXIT_FINDINGS
 
+if TYPE_CHECKING:
+    from candelabra.bundles.verify import Difference
+
 __all__ = ["app", "bundle_folder"]
+
+_FILES: Final = "files."
 
 app = typer.Typer(help="Bundles: show, verify, diff.", no_args_is_help=True)
 
@@ -77,17 +83,31 @@ def diff(
     right: Annotated[Path, typer.Argument(metavar="OTHER", help="The other bundle.", show_default=False)],
     as_json: AsJson = False,
 ) -> int:
-    """Show where two bundles differ. Exit code 1 when they do."""
+    """Show where two bundles differ, settings first. Exit code 1 when they do."""
     from candelabra.bundles.verify import diff as find
 
     found = find(bundle_folder(left), bundle_folder(right))
     if as_json:
         emit_json("bundle diff", {"same": not found, "differences": [asdict(d) for d in found]})
     elif found:
-        out().print(table(("entry", str(left), str(right)), [(d.key, _short(d.left), _short(d.right)) for d in found]))
+        out().print(table(("entry", str(left), str(right)), _differences(found)))
     else:
         out().print("the bundles are the same")
     return EXIT_FINDINGS if found else 0
+
+
+def _differences(found: Sequence[Difference]) -> list[tuple[str, str, str]]:
+    """A row for each entry, and one for all files of a part (or of a baseline) that differ."""
+    rows = [(d.key, _short(d.left), _short(d.right)) for d in found if not d.key.startswith(_FILES)]
+    parts: dict[str, list[Difference]] = {}
+    for one in found:
+        if one.key.startswith(_FILES):
+            path = one.key.removeprefix(_FILES).split("/")
+            parts.setdefault("/".join(path[: min(2, len(path) - 1)]) or path[0], []).append(one)
+    for part, own in parts.items():
+        left, right = (sum(getattr(d, side) is not None for d in own) for side in ("left", "right"))
+        rows.append((f"files: {part}", f"{left} of {len(own)} that differ", f"{right} of {len(own)}"))
+    return rows
 
 
 def _short(value: object) -> str:
@@ -96,6 +116,6 @@ def _short(value: object) -> str:
 
 
 def _minute(time_ms: int) -> str:
-    from candelabra.candles.frame import format_time
+    from candelabra.candles.frame import format_minute
 
-    return f"{format_time(time_ms // 60_000 * 60_000)} UTC"
+    return f"{format_minute(time_ms)} UTC"

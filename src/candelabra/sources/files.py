@@ -119,7 +119,7 @@ def to_pandas(candles: Candles) -> Any:
 
 
 def write_candles(candles: Candles, path: str | Path) -> Path:
-    """Write Parquet (zstd, page checksums) that :func:`read_candles` reads back equal, a simulated market still marked as one; whole or not at all.
+    """Write Parquet (zstd, page checksums) that :func:`read_candles` reads back equal, marked as simulated or not; whole or not at all.
 
     A temporary file beside it is synced and renamed, so a crash leaves the old file or the new one. Raises SourceError when the
     disk refuses.
@@ -129,8 +129,8 @@ def write_candles(candles: Candles, path: str | Path) -> Path:
     target = Path(path)
     if target.suffix not in (".parquet", ".pq"):
         raise UsageError(f"candles are written as Parquet: call the file {target.stem}.parquet, not {target.name}")
-    facts = {"symbol": candles.symbol, "timeframe": candles.timeframe.name, "source": candles.source.name, "span": list(candles.span)}
-    facts |= {"simulated": True} if candles.simulated else {}
+    facts: dict[str, Any] = {"symbol": candles.symbol, "timeframe": candles.timeframe.name, "source": candles.source.name}
+    facts |= {"span": list(candles.span), **({"simulated": True} if candles.simulated else {})}
     table = candles.to_arrow().replace_schema_metadata({_METADATA: json.dumps(facts)})
     temporary = ""
     try:

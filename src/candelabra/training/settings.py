@@ -18,7 +18,7 @@ class TrainingSettings:
     validation loss before stopping; ``averaging``: decay of the exponential moving average that is validated and kept.
     ``rehearsal``: share of the training range, at its end, foretold by a network trained on what came before; the steps kept are those of
     least mean loss there and on validation, which alone is too short to tell (0: validation alone). ``precision``: ``auto``
-    probes whether bf16 pays on this machine; ``compile``: ``auto`` never compiles runs of under a minute. ``threads`` 0: all cores.
+    probes whether bf16 pays on this machine; ``compile``: ``on`` runs the network through torch.compile. ``threads`` 0: all cores.
     ``seeds``: how many networks are trained (their outputs are averaged). What a probe decided is written into the run's config.
     """
 
@@ -43,8 +43,12 @@ class TrainingSettings:
         for name in ("sequence_length", "batch_size", "steps", "evaluate_every", "patience", "seeds"):
             if getattr(self, name) < 1:
                 raise UsageError(f"training.{name} = {getattr(self, name)}: it must be at least 1")
-        if not self.learning_rate > 0:
-            raise UsageError(f"training.learning_rate = {self.learning_rate}: it must be above 0")
+        for name in ("warmup_steps", "weight_decay", "threads"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"training.{name} = {getattr(self, name)}: it must be at least 0")
+        for name in ("learning_rate", "gradient_clip"):  # a clip of 0 would stop every step
+            if not getattr(self, name) > 0:
+                raise UsageError(f"training.{name} = {getattr(self, name)}: it must be above 0")
         if not 0 <= self.rehearsal <= 0.8:
             raise UsageError(f"training.rehearsal = {self.rehearsal}: a share of the training range between 0 and 0.8 is needed")
         if not 0 <= self.averaging < 1:

@@ -91,7 +91,7 @@ class SequenceBatches:
         if longest < length:
             raise DataError(
                 f"the longest run of training bars is {longest}, shorter than a sequence of {length}: give more candles or set "
-                f"windows.context_length <= {longest}"
+                f"training.sequence_length <= {longest}"
             )
         self._offsets = np.cumsum([0, *(len(p.targets) for p in parts)])[:-1]
         self._base = {tf: RowWindows(np.concatenate([p.x[tf] for p in parts]), length) for tf in (base, *aligned)}
