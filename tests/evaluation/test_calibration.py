@@ -64,7 +64,10 @@ def test_the_calibrated_model_covers_and_its_variance_is_right_on_rows_never_see
 
 def test_shrinkage_reads_validation_only_and_the_rest_calibration_only():
     one = fit_calibration(("1h", "6h"), (1, 6), world(0), world(1))
-    other_late, other_early = fit_calibration(("1h", "6h"), (1, 6), world(0), world(3)), fit_calibration(("1h", "6h"), (1, 6), world(3), world(1))
+    other_late, other_early = (
+        fit_calibration(("1h", "6h"), (1, 6), world(0), world(3)),
+        fit_calibration(("1h", "6h"), (1, 6), world(3), world(1)),
+    )
     assert other_late.mean_shrinkage == one.mean_shrinkage
     assert other_late.intervals != one.intervals
     assert other_early.intervals == one.intervals

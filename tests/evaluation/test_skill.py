@@ -242,7 +242,7 @@ def test_no_skill_is_said_to_be_none():
         resamples=400,
     )
     assert words_of(found, "guess", "direction").words == "no skill found"
-    assert words_of(found, "guess", "return MSE skill over the zero forecast").words == "no skill found"
+    assert words_of(found, "guess", "return MSE skill over the zero forecast").words == "level, no skill found"
     assert words_of(found, "guess", "rank IC").words == "no skill found"
 
 

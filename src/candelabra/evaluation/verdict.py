@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from candelabra.evaluation.results import Comparison, Evaluation, Figure, Measure
+from candelabra.evaluation.results import Evaluation, Figure, Measure
 from candelabra.evaluation.skill import REFERENCE
+from candelabra.evaluation.wording import NO_DIRECTION, best_baseline, decimals, in_words, is_shrunk
 
-__all__ = ["DIRECTION_FANTASY", "VOLATILITY_FANTASY", "VerdictRow", "verdict"]
+__all__ = ["DIRECTION_FANTASY", "VOLATILITY_FANTASY", "VerdictRow", "direction", "verdict"]
 
 DIRECTION_FANTASY: Final = 0.57
 VOLATILITY_FANTASY: Final = 0.65
@@ -42,36 +43,45 @@ class VerdictRow:
         return asdict(self)
 
 
-def verdict(
-    evaluation: Evaluation, model: str, *, baselines: Sequence[str] = (), quantile_baselines: Sequence[str] = ()
-) -> list[VerdictRow]:
+def verdict(evaluation: Evaluation, model: str, *, baselines: Sequence[str] = ()) -> list[VerdictRow]:
     """Verdict on ``model``, horizon by horizon.
 
-    Volatility is compared with every one of ``baselines`` that forecasts it; the distribution with the unconditional one and with the
-    best of ``quantile_baselines`` (best on these very rows: the strictest choice); the mean with the zero forecast.
+    Volatility is compared with every one of ``baselines`` that forecasts it and with the best baseline of all (best on these very
+    rows: the strictest choice); the distribution with the unconditional one and with the best; the mean with the zero forecast.
     """
     rows: list[VerdictRow] = []
     for horizon in evaluation.horizons:
         figures = evaluation.of(model, horizon)
         if "r2" in figures:
             rows.append(_volatility(figures["r2"], horizon))
-            for baseline in baselines:
+            best = [c.baseline for m in ("r2", "qlike") if (c := best_baseline(evaluation, model, horizon, m))]
+            for baseline in dict.fromkeys((*baselines, *best)):
                 for measure in ("r2", "qlike"):
                     rows += _against(evaluation, model, baseline, horizon, measure)
         if "crps" in figures:
             rows += _against(evaluation, model, REFERENCE, horizon, "crps", "the unconditional distribution")
-            best = evaluation.best(tuple(b for b in quantile_baselines if b != model), horizon, "crps")
-            if best:
-                rows += _against(evaluation, model, best, horizon, "crps")
+            if hardest := best_baseline(evaluation, model, horizon, "crps"):
+                rows += _against(evaluation, model, hardest.baseline, horizon, "crps")
             if "coverage_90" in figures:
                 rows.append(_coverage(figures["coverage_90"], horizon))
         if "mse" in figures:
             rows += _against(evaluation, model, REFERENCE, horizon, "mse", "the zero forecast")
-            if not math.isnan(figures["direction"].value):
-                rows.append(_direction(figures["direction"], evaluation.up_share.get(horizon, math.nan), evaluation.trials, horizon))
+            if (row := direction(evaluation, model, horizon)) is not None:
+                rows.append(row)
             if not math.isnan(figures["rank_ic"].value):
                 rows.append(_rank_ic(figures["rank_ic"], evaluation.trials, horizon))
     return rows
+
+
+def direction(evaluation: Evaluation, model: str, horizon: str) -> VerdictRow | None:
+    """The row on the direction of the mean; without figures where the mean was shrunk to 0, None where no direction was ever named."""
+    figures = evaluation.of(model, horizon)
+    if "direction" in figures and not math.isnan(figures["direction"].value):
+        return _direction(figures["direction"], evaluation.up_share.get(horizon, math.nan), evaluation.trials, horizon)
+    against_zero = evaluation.compare(model, REFERENCE, horizon, "mse")
+    if against_zero is not None and is_shrunk(against_zero):
+        return VerdictRow("direction", horizon, "-", "-", NO_DIRECTION)
+    return None
 
 
 def _needed(trials: int) -> float:
@@ -92,10 +102,6 @@ def _volatility(r2: Figure, horizon: str) -> VerdictRow:
     return VerdictRow("volatility R2", horizon, f"{r2.value:.3f}", f"{r2.low:.3f} to {r2.high:.3f}", words, good, flag)
 
 
-def _percent(value: float) -> str:
-    return f"{100.0 * value:+.2f} %"
-
-
 _NAMES: Final[dict[Measure, str]] = {
     "mse": "return MSE",
     "mae": "return MAE",
@@ -111,22 +117,20 @@ def _against(
     found = evaluation.compare(model, baseline, horizon, measure)
     if found is None:
         return []
-    words, good = _comparison_words(found)
-    show = (lambda v: f"{v:+.3f}") if measure == "r2" else _percent
+    words, good = in_words(found)
     what = f"{_NAMES[measure]} {'over' if measure == 'r2' else 'skill over'} {called or baseline}"
-    return [VerdictRow(what, horizon, show(found.value), f"{show(found.low)} to {show(found.high)}", words, good)]
+    if is_shrunk(found):
+        return [VerdictRow(what, horizon, "0", "-", words, good)]
+    times, unit, least = (1.0, "", 3) if measure == "r2" else (100.0, " %", 2)
+    places = decimals(times * found.low, times * found.high, least)
+    value, low, high = (f"{round(times * v, places) + 0.0:+.{places}f}{unit}" for v in (found.value, found.low, found.high))
+    return [VerdictRow(what, horizon, value, f"{low} to {high}", words, good)]
 
 
-def _comparison_words(found: Comparison) -> tuple[str, bool | None]:
-    if found.words == "clearly worse":
-        return "clearly worse", False
-    if found.words == "clearly better":
-        if found.trials > 1 and found.adjusted_p_value > 0.05:
-            return f"better, but may be luck among {found.trials} trials", None
-        return "clearly better", True
-    if found.baseline == REFERENCE:
-        return _NONE, None
-    return ("level", None) if found.words == "level" else ("behind, not clearly", None)
+def _share(figure: Figure) -> str:
+    """The interval of a share, which cannot leave 0 to 100 %."""
+    low, high = (100.0 * min(max(end, 0.0), 1.0) for end in (figure.low, figure.high))
+    return f"{low:.1f} to {high:.1f} %"
 
 
 def _coverage(coverage: Figure, horizon: str, nominal: float = 0.9) -> VerdictRow:
@@ -136,8 +140,7 @@ def _coverage(coverage: Figure, horizon: str, nominal: float = 0.9) -> VerdictRo
         words, good = "covers as stated", True
     else:
         words, good = ("too narrow" if off < 0 else "too wide"), False
-    interval = f"{100 * coverage.low:.1f} to {100 * coverage.high:.1f} %"
-    return VerdictRow("coverage of 90 % intervals", horizon, f"{100 * coverage.value:.1f} %", interval, words, good)
+    return VerdictRow("coverage of 90 % intervals", horizon, f"{100 * coverage.value:.1f} %", _share(coverage), words, good)
 
 
 def _direction(accuracy: Figure, up_share: float, trials: int, horizon: str) -> VerdictRow:
@@ -154,8 +157,7 @@ def _direction(accuracy: Figure, up_share: float, trials: int, horizon: str) -> 
         words = f"no better than always naming the commoner direction ({100 * chance:.1f} %)"
     else:
         words = _NONE
-    interval = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %"
-    return VerdictRow("direction", horizon, f"{100 * accuracy.value:.1f} %", interval, words, good, flag)
+    return VerdictRow("direction", horizon, f"{100 * accuracy.value:.1f} %", _share(accuracy), words, good, flag)
 
 
 def _rank_ic(figure: Figure, trials: int, horizon: str) -> VerdictRow:

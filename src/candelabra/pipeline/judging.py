@@ -173,5 +173,4 @@ def verdict_of(judgement: Judgement, product: str, config: Config) -> list[Verdi
         )
     there = [b for b in config.baselines if b in judgement.outputs and b != product]
     strong = [b for b in ("har", "harx", "lightgbm", "harx_lightgbm") if b in there]
-    scaled = [b for b in ("ewma", "har", "harx", "garch", "lightgbm", "harx_lightgbm") if b in there]
-    return verdict(judgement.evaluation, product, baselines=strong, quantile_baselines=scaled)
+    return verdict(judgement.evaluation, product, baselines=strong)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from candelabra.candles.simulate import SimulatedMarket
 from candelabra.config.tree import Config
-from candelabra.evaluation.results import Comparison, Evaluation, Figure
+from candelabra.evaluation.results import Evaluation, Figure, Measure
 from candelabra.evaluation.skill import REFERENCE
+from candelabra.evaluation.verdict import direction
+from candelabra.evaluation.wording import NO_DIRECTION, best_baseline, in_words, is_shrunk, sentence
 from candelabra.features.catalog import parse
 from candelabra.features.selection import examine
 from candelabra.metrics.quantiles import covered, pit_histogram, pit_values
@@ -80,52 +82,80 @@ def sections(story: Story) -> dict[str, object]:
     }
 
 
+_MEASURES: tuple[tuple[Measure, str, str], ...] = (
+    ("r2", "Volatility, R²", "volatility"),
+    ("qlike", "Volatility, QLIKE", "volatility"),
+    ("crps", "Return distribution, CRPS", "return distribution"),
+    ("mse", "Mean return, MSE", "mean return"),
+)
+
+_TONES: dict[bool | None, Literal["better", "worse", "level"]] = {True: "better", False: "worse", None: "level"}
+
+
 def _verdict(story: Story) -> Iterator[page.VerdictRow]:
-    """Per horizon: volatility by R2 and QLIKE, the distribution by CRPS, the mean by MSE; each against the best baseline."""
+    """Per horizon: volatility by R2 and QLIKE, the distribution by CRPS, the mean by MSE; each against the best baseline; direction."""
     found = story.evaluation
-    titles = {"r2": "Volatility, R²", "qlike": "Volatility, QLIKE", "crps": "Return distribution, CRPS", "mse": "Mean return, MSE"}
     for horizon in found.horizons:
-        for measure in ("r2", "qlike", "crps", "mse"):
-            names = (REFERENCE,) if measure == "mse" else story.rivals
-            best = found.best(names, horizon, measure)
-            compared = found.compare(story.product, best, horizon, measure) if best else None
-            if best is None or compared is None:
+        for measure, title, _ in _MEASURES:
+            compared = best_baseline(found, story.product, horizon, measure)
+            if compared is None:
                 continue
+            words, good = in_words(compared)
+            best, shrunk = compared.baseline, is_shrunk(compared)
             yield page.VerdictRow(
-                what=f"{titles[measure]}, next {horizon}",
+                what=f"{title}, next {horizon}",
                 metric=measure.upper() if measure != "r2" else "R²",
                 ours=found.of(story.product, horizon)[measure].value,
                 baseline="zero forecast" if measure == "mse" else best,
                 baseline_value=found.of(best, horizon)[measure].value,
-                skill=compared.value,
-                low=compared.low,
-                high=compared.high,
-                p_value=compared.adjusted_p_value,
-                words=_words(compared),
+                skill=math.nan if shrunk else compared.value,
+                low=math.nan if shrunk else compared.low,
+                high=math.nan if shrunk else compared.high,
+                p_value=None if shrunk else compared.adjusted_p_value,
+                words=words,
                 unit="" if measure == "r2" else "%",
+                tone=_TONES[good],
             )
+        if (row := _direction(found, story.product, horizon)) is not None:
+            yield row
+
+
+def _direction(found: Evaluation, product: str, horizon: str) -> page.VerdictRow | None:
+    told = direction(found, product, horizon)
+    if told is None:
+        return None
+    figure = found.of(product, horizon).figures.get("direction", Figure(math.nan))
+    up = found.up_share.get(horizon, math.nan)
+    commoner = max(up, 1.0 - up)
+    return page.VerdictRow(
+        what=f"Direction, next {horizon}",
+        metric="share right",
+        ours=figure.value,
+        baseline="the commoner direction",
+        baseline_value=commoner,
+        skill=figure.value - commoner,
+        low=max(figure.low, 0.0) - commoner if math.isfinite(figure.low) else math.nan,
+        high=min(figure.high, 1.0) - commoner if math.isfinite(figure.high) else math.nan,
+        p_value=None,
+        words=told.words,
+        tone=_TONES[told.good],
+        figures="percent",
+    )
 
 
 def summarise(found: Evaluation, product: str, config: Config) -> str:
     """The verdict on the longest horizon in two or three plain sentences."""
     horizon = found.horizons[-1]
-    rivals = tuple(b for b in config.baselines if b != product)
     sentences = []
-    for measure, subject in (("r2", "volatility"), ("crps", "return distribution"), ("mse", "mean return")):
-        best = REFERENCE if measure == "mse" else found.best(rivals, horizon, measure)  # type: ignore[arg-type]
-        compared = found.compare(product, best, horizon, measure) if best else None  # type: ignore[arg-type]
-        if best is None or compared is None:
+    for measure, _, subject in _MEASURES:
+        compared = best_baseline(found, product, horizon, measure)
+        if compared is None or measure == "qlike":
             continue
         figure = f" (R² {found.of(product, horizon)['r2'].value:.2f})" if measure == "r2" else ""
-        rival = "the zero forecast" if measure == "mse" else f"the best baseline, {best}"
-        sentences.append(f"Next {horizon}, {subject}{figure}: {_words(compared)} against {rival}.")
+        rival = "the zero forecast" if measure == "mse" else f"the best baseline, {compared.baseline}"
+        words = NO_DIRECTION if is_shrunk(compared) else sentence(in_words(compared)[0], rival)
+        sentences.append(f"Next {horizon}, {subject}{figure}: {words}.")
     return " ".join(sentences)
-
-
-def _words(compared: Comparison) -> str:
-    if compared.low <= 0 <= compared.high:
-        return "no clear difference"
-    return "clearly better" if compared.value > 0 else "clearly worse"
 
 
 def _candles(story: Story) -> Iterator[page.CandleView]:
@@ -179,6 +209,8 @@ def _closes(story: Story) -> Iterator[page.CloseView]:
         targets, output = story.material.targets[i], story.judgement.outputs[story.product][i]
         for h, horizon in enumerate(targets.horizons):
             origin = series.base_candles.close[rows]
+            levels = np.asarray(output.levels)
+            low, high = (int(np.argmin(np.abs(levels - level))) for level in (0.05, 0.95))
             yield page.CloseView(
                 symbol=series.symbol,
                 horizon=horizon.name,
@@ -186,6 +218,8 @@ def _closes(story: Story) -> Iterator[page.CloseView]:
                 origin_close=origin,
                 actual_close=origin * np.exp(targets.returns[rows, h]),
                 predicted_close=origin * np.exp(output.mean[:, h].astype(float)),
+                band=output.quantiles[:, h, [low, high]].astype(float),
+                band_levels=(float(levels[low]), float(levels[high])),
             )
 
 
@@ -193,7 +227,8 @@ def _volatility(story: Story) -> Iterator[page.VolatilityView]:
     for i, series in enumerate(story.material.series):
         rows, targets = story.judgement.rows[i], story.material.targets[i]
         for h, horizon in enumerate(targets.horizons):
-            best = story.evaluation.best(story.rivals, horizon.name, "r2")
+            compared = best_baseline(story.evaluation, story.product, horizon.name, "r2")
+            best = compared.baseline if compared is not None else None
             yield page.VolatilityView(
                 symbol=series.symbol,
                 horizon=horizon.name,
@@ -323,8 +358,16 @@ def _findings(material: Material) -> Iterator[page.Finding]:
     for report in material.quality:
         for found in report.findings:
             severity: Literal["error", "note"] = "error" if found.fatal else "note"
-            detail = f"{found.first_time} {found.worst}".strip()
-            yield page.Finding(report.symbol, report.timeframe, severity, found.kind, found.count, None, detail)
+            yield page.Finding(report.symbol, report.timeframe, severity, found.kind, found.count, _as_ms(found.first_time), found.worst)
+
+
+def _as_ms(time: str) -> int | None:
+    """The time that `candles.quality` wrote for people (UTC), None for none.
+
+    >>> _as_ms("2023-11-14 22:13:20"), _as_ms("")
+    (1700000000000, None)
+    """
+    return int(np.datetime64(time, "ms").astype(np.int64)) if time else None
 
 
 def _spec_of(story: Story) -> InputSpec | None:
@@ -371,20 +414,26 @@ def results_columns() -> tuple[page.MetricColumn, ...]:
     """Columns of the full results table."""
     column = page.MetricColumn
     return (
-        column("r2", "Vol. R²", "high", explanation="share of the variance of log realised volatility explained, around the test mean"),
-        column("qlike", "QLIKE", "low", explanation="loss on variances, scale fitted on the calibration range"),
-        column("crps", "CRPS", "low", explanation="loss of the whole return distribution"),
-        column("coverage_90", "90 % holds", None, "percent", "how often the 90 % interval held"),
-        column("width_90", "90 % width", "low", explanation="mean width of the 90 % interval, log return"),
-        column("mae", "MAE", "low"),
-        column("mse", "MSE", "low"),
-        column("rmse", "RMSE", "low"),
-        column("mape", "MAPE", "low", "percent", "of the price"),
-        column("mase", "MASE", "low", explanation="MAE over the mean absolute return of the train range"),
-        column("direction", "Direction", "high", "percent", "share of rights signs of the mean"),
-        column("ic", "IC", "high"),
-        column("rank_ic", "Rank IC", "high"),
-        column("pinball", "Pinball", "low"),
+        column(
+            "r2",
+            "Vol. R²",
+            "high",
+            places=3,
+            explanation="share of the variance of log realised volatility explained, around the test mean",
+        ),
+        column("qlike", "QLIKE", "low", places=3, explanation="loss on variances, scale fitted on the calibration range"),
+        column("crps", "CRPS", "low", "percent", "loss of the whole return distribution, in log return", 4),
+        column("coverage_90", "90 % holds", None, "percent", "how often the 90 % interval held", 1),
+        column("width_90", "90 % width", "low", "percent", "mean width of the 90 % interval, log return", 2),
+        column("mae", "MAE", "low", "percent", "of the log return", 4),
+        column("rmse", "RMSE", "low", "percent", "of the log return", 4),
+        column("mse", "MSE", "low", explanation="of the log return"),
+        column("mape", "MAPE", "low", "percent", "of the price", 4),
+        column("mase", "MASE", "low", places=4, explanation="MAE over the mean absolute return of the train range"),
+        column("direction", "Direction", "high", "percent", "share of right signs of the mean; none where the mean is 0", 1),
+        column("ic", "IC", "high", places=3, explanation="correlation of the mean with the outcome"),
+        column("rank_ic", "Rank IC", "high", places=3, explanation="rank correlation of the mean with the outcome"),
+        column("pinball", "Pinball", "low", "percent", "mean over the quantiles, in log return", 4),
     )
 
 

@@ -5,8 +5,23 @@ from __future__ import annotations
 import math
 
 from candelabra.candles.frame import format_time
+from candelabra.evaluation.wording import decimals
 
-__all__ = ["DASH", "count", "date", "interval", "moment", "often", "p_value", "percent", "signed", "significant", "skill"]
+__all__ = [
+    "DASH",
+    "count",
+    "date",
+    "fixed",
+    "interval",
+    "moment",
+    "often",
+    "p_value",
+    "percent",
+    "signed",
+    "significant",
+    "skill",
+    "skill_places",
+]
 
 DASH = "–"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -42,6 +57,17 @@ def percent(value: float | None, places: int = 1) -> str:
     return f"{round(100 * value, places) + 0.0:,.{places}f} %".replace("-", "−")  # + 0.0: no minus before zero
 
 
+def fixed(value: float | None, places: int) -> str:
+    """A number with ``places`` decimals.
+
+    >>> fixed(0.36951, 3), fixed(-0.0001, 3), fixed(float("nan"), 3)
+    ('0.370', '0.000', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", "−")
+
+
 def signed(text: str) -> str:
     """The same text with a plus sign where it is positive.
 
@@ -51,26 +77,36 @@ def signed(text: str) -> str:
     return text if text == DASH or text.startswith("−") or not any(c in "123456789" for c in text) else "+" + text
 
 
-def skill(value: float | None, unit: str) -> str:
-    """A skill with its sign: percent for ``"%"``, three decimals otherwise.
+def skill(value: float | None, unit: str, places: int | None = None) -> str:
+    """A skill with its sign: percent for ``"%"`` with two decimals, a plain number with three otherwise, if not said.
 
-    >>> skill(0.0123, "%"), skill(-0.0421, "")
-    ('+1.23 %', '−0.042')
+    >>> skill(0.0123, "%"), skill(-0.0421, ""), skill(0.00042, "", 4)
+    ('+1.23 %', '−0.042', '+0.0004')
     """
     if value is None or not math.isfinite(value):
         return DASH
-    return signed(percent(value, 2) if unit == "%" else f"{value:.3f}".replace("-", "−"))
+    return signed(percent(value, 2 if places is None else places) if unit == "%" else fixed(value, 3 if places is None else places))
+
+
+def skill_places(low: float, high: float, unit: str) -> int:
+    """Decimals for a skill and its interval: more than usual where the interval would seem to touch 0 and does not.
+
+    >>> skill_places(0.0004, 0.0021, ""), skill_places(0.00003, 0.002, "%"), skill_places(-0.1, 0.1, "%")
+    (4, 3, 2)
+    """
+    return decimals(100 * low, 100 * high, 2) if unit == "%" else decimals(low, high, 3)
 
 
 def interval(low: float | None, high: float | None, unit: str) -> str:
-    """The two ends of an interval.
+    """The two ends of an interval, with `skill_places`.
 
-    >>> interval(-0.01, 0.02, "%")
-    '−1.00 … +2.00 %'
+    >>> interval(-0.01, 0.02, "%"), interval(0.0004, 0.0021, "")
+    ('−1.00 … +2.00 %', '+0.0004 … +0.0021')
     """
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return DASH
-    return f"{skill(low, unit).removesuffix(' %')} … {skill(high, unit)}"
+    places = skill_places(low, high, unit)
+    return f"{skill(low, unit, places).removesuffix(' %')} … {skill(high, unit, places)}"
 
 
 def p_value(value: float | None) -> str:

@@ -67,7 +67,7 @@ class RunFacts:
 
     symbols: tuple[str, ...]
     timeframes: tuple[str, ...]
-    """Base timeframe first."""
+    """Base timeframe first; the page sorts the others by length."""
     ranges: tuple[Range, ...]
     model: str
     bundle_id: str
@@ -88,7 +88,8 @@ class VerdictRow:
     """One line of the verdict table: ours against the best baseline.
 
     ``skill`` with its 95 % interval ``low .. high`` is the paired difference in our favour (above 0: ours is better), in ``unit``: ``"%"``
-    (give 0.012 for 1.2 %) or ``""`` for a plain difference such as of R2. ``words`` is the verdict in words.
+    (give 0.012 for 1.2 %) or ``""`` for a plain difference such as of R2; NaN where there is nothing to compare. ``words`` is the verdict
+    in words, ``tone`` how it is coloured (None: by the interval), ``figures`` how ``ours`` and ``baseline_value`` are written.
     """
 
     what: str
@@ -102,6 +103,8 @@ class VerdictRow:
     p_value: float | None
     words: str
     unit: Literal["%", ""] = "%"
+    tone: Literal["better", "worse", "level"] | None = None
+    figures: Literal["number", "percent"] = "number"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +162,8 @@ class CloseView:
     """Median forecast of the close at one horizon against what came, over the test range.
 
     All ``(origins,)``: ``time_ms`` of the close spoken of, ``origin_close``, ``actual_close``, ``predicted_close``; returns follow as
-    logs to ``origin_close``. Rows whose future is unknown (NaN) are dropped by the section.
+    logs to ``origin_close``. ``band`` ``(origins, 2)``: two quantiles of the log return, of the levels ``band_levels``. Rows whose future
+    is unknown (NaN) are dropped by the section.
     """
 
     symbol: str
@@ -168,6 +172,8 @@ class CloseView:
     origin_close: Floats
     actual_close: Floats
     predicted_close: Floats
+    band: Floats | None = None
+    band_levels: tuple[float, float] = (0.05, 0.95)
 
     def __post_init__(self) -> None:
         _one_length(
@@ -176,6 +182,7 @@ class CloseView:
             origin_close=self.origin_close,
             actual_close=self.actual_close,
             predicted_close=self.predicted_close,
+            band=self.band,
         )
 
 
@@ -350,7 +357,7 @@ class CausalityCheck:
 class MetricColumn:
     """A column of the full results: ``key`` in :attr:`ResultRow.values`, ``better`` None when neither way is good.
 
-    ``style``: ``"number"`` (significant digits), ``"percent"`` (0.5 -> 50.0 %).
+    ``style``: ``"number"``, ``"percent"`` (0.5 -> 50.0 %); ``places``: decimals, None for four significant digits or a percentage's one.
     """
 
     key: str
@@ -358,6 +365,7 @@ class MetricColumn:
     better: Literal["high", "low"] | None = None
     style: Literal["number", "percent"] = "number"
     explanation: str = ""
+    places: int | None = None
 
 
 @dataclass(frozen=True)

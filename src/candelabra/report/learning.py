@@ -6,7 +6,7 @@ import numpy as np
 
 from candelabra.report import digits
 from candelabra.report.charts import Spec, column, layout, line, thin
-from candelabra.report.inputs import LearningCurve, ReportInputs
+from candelabra.report.inputs import Floats, LearningCurve, ReportInputs
 from candelabra.report.markup import Section, choices, figure, number, table, words
 
 __all__ = ["section"]
@@ -18,8 +18,10 @@ def section(inputs: ReportInputs) -> Section | None:
         return None
     names = list(dict.fromkeys(c.name for c in inputs.learning))
     says = (
-        "Grey: training loss; blue: validation loss; the ring marks the step whose weights were kept. Validation turning up while training "
-        "falls on is overfitting, which is why the weights of the ring are used."
+        "Blue, left axis: validation loss; grey, right axis: training loss. They are not on one scale: training adds auxiliary tasks and "
+        "drops units, validation judges the averaged weights by the forecast alone; compare their directions, not their heights. The ring "
+        "marks the step whose weights were kept: validation turning up while training falls on is overfitting. Where a rehearsal on an "
+        "earlier stretch was made, the ring is the lowest mean of both, so it need not be the lowest point drawn here."
     )
     drawn = [(n, figure(f"learning-{i}", _figure([c for c in inputs.learning if c.name == n]), n, says)) for i, n in enumerate(names)]
     rows = [
@@ -48,12 +50,20 @@ def _figure(curves: list[LearningCurve]) -> Spec:
     for i, c in enumerate(curves):
         rows = thin(len(c.train_step), 600)
         train = column(c.train_loss[rows])
-        data.append(line(c.train_step[rows].tolist(), train, "training", "@grey", 1, showlegend=i == 0, opacity=0.8))
+        data.append(line(c.train_step[rows].tolist(), train, "training (right)", "@grey", 1, showlegend=i == 0, opacity=0.8, yaxis="y2"))
     for i, c in enumerate(curves):
         rows = thin(len(c.validation_step), 600)
         x, y = c.validation_step[rows].tolist(), column(c.validation_loss[rows])
         data.append(
-            line(x, y, "validation", "@ours", 2, showlegend=i == 0, hovertemplate=f"seed {c.seed}, step %{{x}}: %{{y:.4g}}<extra></extra>")
+            line(
+                x,
+                y,
+                "validation (left)",
+                "@ours",
+                2,
+                showlegend=i == 0,
+                hovertemplate=f"seed {c.seed}, step %{{x}}: %{{y:.4g}}<extra></extra>",
+            )
         )
         if len(c.validation_step):
             ring = {"symbol": "circle-open", "size": 13, "color": "@ours", "line": {"width": 2.5}}
@@ -66,14 +76,19 @@ def _figure(curves: list[LearningCurve]) -> Spec:
                 "marker": ring,
             }
             data.append(kept | {"showlegend": i == 0, "hoverinfo": "skip"})
-    axes: Spec = {"xaxis": {"title": {"text": "step"}, "rangemode": "tozero"}, "yaxis": {"title": {"text": "loss"}} | _window(curves)}
+    left = _window([c.validation_loss for c in curves])
+    right = _window([c.train_loss[len(c.train_loss) // 10 :] for c in curves])
+    axes: Spec = {
+        "xaxis": {"title": {"text": "step"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": "validation loss"}} | left,
+        "yaxis2": {"title": {"text": "training loss"}, "overlaying": "y", "side": "right", "showgrid": False} | right,
+    }
     return {"data": data, "layout": layout(330, **axes)}
 
 
-def _window(curves: list[LearningCurve]) -> Spec:
-    """A range that the first few enormous losses of a fresh network do not flatten."""
-    later = [c.train_loss[len(c.train_loss) // 10 :] for c in curves] + [c.validation_loss for c in curves]
-    values = np.concatenate(later) if later else np.zeros(0)
+def _window(losses: list[Floats]) -> Spec:
+    """A range that a few enormous losses of a fresh network do not flatten."""
+    values = np.concatenate(losses) if losses else np.zeros(0)
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return {}

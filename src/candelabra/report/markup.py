@@ -7,11 +7,13 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
+from candelabra.candles.timeframe import Timeframe
+from candelabra.errors import UsageError
 from candelabra.report import digits
 
-__all__ = ["Cell", "Section", "caption", "choices", "escape", "figure", "note", "number", "pair", "table", "words"]
+__all__ = ["Cell", "Section", "caption", "choices", "escape", "figure", "longest", "note", "number", "pair", "table", "words"]
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,35 @@ def pair(*figures: str) -> str:
     return f'<div class="pair">{"".join(figures)}</div>'
 
 
-def choices(key: str, options: Sequence[tuple[str, str]], label: str) -> str:
-    """One of several finished pieces at a time, chosen by buttons; a single one is shown bare."""
+class _OfSymbol(Protocol):
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def horizon(self) -> str: ...
+
+
+def longest(views: Sequence[_OfSymbol]) -> int:
+    """The place of the first symbol's longest horizon: the one that the headline speaks of."""
+
+    def length(horizon: str) -> int:
+        try:
+            return Timeframe(horizon).milliseconds
+        except UsageError:
+            return 0
+
+    return max((i for i, v in enumerate(views) if v.symbol == views[0].symbol), key=lambda i: length(views[i].horizon), default=0)
+
+
+def choices(key: str, options: Sequence[tuple[str, str]], label: str, first: int = 0) -> str:
+    """One of several finished pieces at a time, chosen by buttons, the ``first`` shown at first; a single one is shown bare."""
     if len(options) == 1:
         return options[0][1]
     buttons = "".join(
-        f'<button type="button" aria-pressed="{"true" if i == 0 else "false"}" data-shows="{escape(key)}-{i}">{escape(name)}</button>'
+        f'<button type="button" aria-pressed="{"true" if i == first else "false"}" data-shows="{escape(key)}-{i}">{escape(name)}</button>'
         for i, (name, _) in enumerate(options)
     )
     panes = "".join(
-        f'<div class="pane" id="{escape(key)}-{i}"{"" if i == 0 else " hidden"}>{body}</div>' for i, (_, body) in enumerate(options)
+        f'<div class="pane" id="{escape(key)}-{i}"{"" if i == first else " hidden"}>{body}</div>' for i, (_, body) in enumerate(options)
     )
     return f'<div class="choices"><div class="buttons" role="group" aria-label="{escape(label)}">{buttons}</div>{panes}</div>'
 

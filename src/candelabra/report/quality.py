@@ -67,7 +67,7 @@ def _calendar(quality: tuple[SymbolQuality, ...]) -> Spec:
         for month, share in zip(q.months, np.asarray(q.coverage, np.float64).tolist(), strict=True):
             row[place[month]] = round(100 * (1 - share), 3)
         absent.append(row)
-    most = max((v for row in absent for v in row if v is not None), default=0.0)
+    most = max(1.0, round(max((v for row in absent for v in row if v is not None), default=0.0), 2))
     names = [f"{q.symbol} {q.timeframe}" for q in quality]
     return {
         "data": [
@@ -77,11 +77,16 @@ def _calendar(quality: tuple[SymbolQuality, ...]) -> Spec:
                 "y": [label(n) for n in names],
                 "z": absent,
                 "zmin": 0,
-                "zmax": max(1.0, round(most, 2)),
+                "zmax": most,
                 "colorscale": [[0, "@heat0"], [0.02, "@heat1"], [0.3, "@heat2"], [1, "@heat3"]],
                 "xgap": 2,
                 "ygap": 4,
-                "colorbar": {"title": {"text": "% missing"}, "thickness": 10},
+                "colorbar": {
+                    "title": {"text": "% missing", "side": "right"},
+                    "thickness": 10,
+                    "tickvals": [0, most],
+                    "ticktext": ["0", digits.significant(most, 2)],
+                },
                 "hovertemplate": "%{y}, %{x|%Y-%m}: %{z:.3~g} % of bars missing<extra></extra>",
             }
         ],

@@ -10,6 +10,13 @@ from candelabra.report.markup import Cell, Section, caption, number, table, word
 
 __all__ = ["best_rows", "section"]
 
+EXPLAINED = {
+    "unconditional": "unconditional: mean 0, the quantiles of the train range and its mean volatility, whatever the market does.",
+    "adaptive": "adaptive: the product with intervals that go on learning from their own misses through the test range, each only once it "
+    "is known, instead of the constant ones fitted on the calibration range.",
+    "oracle": "oracle: knows the parameters and the hidden state of the simulated market; it competes for nothing.",
+}
+
 
 def section(inputs: ReportInputs) -> Section | None:
     """One row per model, symbol and horizon; the best figure of each symbol and horizon in bold."""
@@ -25,7 +32,8 @@ def section(inputs: ReportInputs) -> Section | None:
     head = ("Model", "Symbol", "Horizon", *(c.title for c in columns))
     tips = ("", "", "", *(_tip(c) for c in columns))
     drawn = table(head, rows, css="results tall", sortable=True, row_css=[r.role for r in inputs.results], explanations=tips)
-    says = "Press a heading to sort; bold is the best baseline or product of its symbol and horizon, which is not to say clearly the best."
+    says = "Press a heading to sort; bold is the best of its symbol and horizon, which is not to say clearly the best."
+    says += "".join(f" {told}" for name, told in EXPLAINED.items() if any(r.model == name for r in inputs.results))
     return Section("results", "All results", "Results", drawn + caption(says))
 
 
@@ -51,7 +59,10 @@ def _columns_of(rows: tuple[ResultRow, ...]) -> tuple[MetricColumn, ...]:
 
 def _cell(row: ResultRow, column: MetricColumn, best: bool) -> Cell:
     value = row.values.get(column.key, math.nan)
-    text = digits.percent(value) if column.style == "percent" else digits.significant(value, 4)
+    if column.style == "percent":
+        text = digits.percent(value, 1 if column.places is None else column.places)
+    else:
+        text = digits.significant(value, 4) if column.places is None else digits.fixed(value, column.places)
     return number(text, value, "best" if best else "")
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+from candelabra.report import digits
 from candelabra.report.charts import ROLE_COLOUR, Spec, column, label, layout
 from candelabra.report.inputs import ReportInputs, SkillPanel, SkillPoint
-from candelabra.report.markup import Section, figure
+from candelabra.report.markup import Section, escape, figure, note
 
 __all__ = ["section"]
 
+FLAT = 1e-4
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 
@@ -16,8 +20,22 @@ def section(inputs: ReportInputs) -> Section | None:
     panels = [p for p in inputs.skill if p.points]
     if not panels:
         return None
-    drawn = [figure(f"skill-{i}", _figure(p), p.title, _says(p)) for i, p in enumerate(panels)]
+    drawn = [_panel(i, p) for i, p in enumerate(panels)]
     return Section("skill", "Skill by model and horizon", "Skill", f'<div class="grid">{"".join(drawn)}</div>')
+
+
+def is_flat(panel: SkillPanel) -> bool:
+    """Whether no model differs from the reference by 0.01 %, intervals included: there is nothing to see."""
+    ends = [v for p in panel.points for v in (p.value, p.low, p.high) if v is not None and math.isfinite(v)]
+    return panel.unit == "%" and max((abs(v) for v in ends), default=0.0) < FLAT
+
+
+def _panel(i: int, panel: SkillPanel) -> str:
+    if not is_flat(panel):
+        return figure(f"skill-{i}", _figure(panel), panel.title, _says(panel))
+    than = f"from {panel.reference}" if panel.reference else "from 0"
+    says = f"No model differs {than} by as much as {digits.percent(FLAT, 2)} at any horizon: there is nothing to draw."
+    return f"<div><h3>{escape(panel.title)}</h3>{note(says)}</div>"
 
 
 def _says(panel: SkillPanel) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from candelabra.candles.timeframe import Timeframe
+from candelabra.errors import UsageError
+from candelabra.evaluation.wording import VOCABULARY
 from candelabra.report import digits
 from candelabra.report.inputs import Range, ReportInputs, RunFacts, VerdictRow
 from candelabra.report.markup import Cell, Section, caption, escape, note, number, table, words
@@ -15,7 +18,9 @@ SIMULATED = (
 
 
 def tone(row: VerdictRow) -> str:
-    """``better``, ``worse`` or ``level``: whether the interval of the skill excludes 0, and on which side."""
+    """``better``, ``worse`` or ``level``: as given, else whether the interval of the skill excludes 0, and on which side."""
+    if row.tone is not None:
+        return row.tone
     if row.low > 0:
         return "better"
     return "worse" if row.high < 0 else "level"
@@ -26,7 +31,7 @@ def header(inputs: ReportInputs) -> str:
     run = inputs.run
     facts = [
         ("Model", run.model),
-        ("Timeframes", ", ".join(run.timeframes)),
+        ("Timeframes", ", ".join(_by_length(run.timeframes))),
         ("Seed", str(run.seed)),
         ("Bundle", run.bundle_id),
         ("Made", f"{digits.moment(run.created_ms)} UTC"),
@@ -53,22 +58,34 @@ def section(inputs: ReportInputs) -> Section:
     rows = [_row(row) for row in inputs.verdict]
     head = ("What", "Measure", "Ours", "Best baseline", "Its figure", "Skill", "95 % interval", "p", "In words")
     drawn = table(head, rows, css="verdict", row_css=[tone(row) for row in inputs.verdict])
-    says = "Skill is the gain over the best baseline on the test range; it counts only where the whole interval lies on one side of 0."
-    return Section("verdict", "Verdict", "Verdict", drawn + caption(says) + note(trials, "aside"))
+    says = "Skill is the gain over the best baseline, the one that did best on this very test range; p after the number of trials."
+    return Section("verdict", "Verdict", "Verdict", drawn + caption(says) + caption(VOCABULARY) + note(trials, "aside"))
 
 
 def _row(row: VerdictRow) -> list[Cell]:
     return [
         words(row.what, "strong"),
         words(row.metric),
-        number(digits.significant(row.ours, 4), css="ours"),
+        number(_figure(row, row.ours), css="ours"),
         words(row.baseline, "muted"),
-        number(digits.significant(row.baseline_value, 4)),
-        number(digits.skill(row.skill, row.unit), css="strong"),
+        number(_figure(row, row.baseline_value)),
+        number(digits.skill(row.skill, row.unit, digits.skill_places(row.low, row.high, row.unit)), css="strong"),
         number(digits.interval(row.low, row.high, row.unit)),
         number(digits.p_value(row.p_value)),
         words(row.words, "chip"),
     ]
+
+
+def _figure(row: VerdictRow, value: float) -> str:
+    return digits.percent(value) if row.figures == "percent" else digits.significant(value, 4)
+
+
+def _by_length(timeframes: tuple[str, ...]) -> list[str]:
+    """The base first, the others from short to long; names that are no timeframes stay where they are."""
+    try:
+        return [*timeframes[:1], *sorted(timeframes[1:], key=Timeframe)]
+    except UsageError:
+        return list(timeframes)
 
 
 def _title(run: RunFacts) -> str:

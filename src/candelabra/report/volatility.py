@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from candelabra.report import digits
 from candelabra.report.charts import Spec, column, columns_of_axes, label, layout, line, log_axis, panel_title, thin, times
 from candelabra.report.inputs import Floats, ReportInputs, VolatilityView
-from candelabra.report.markup import Section, choices, figure
+from candelabra.report.markup import Section, choices, figure, longest
 
 __all__ = ["section"]
 
@@ -22,7 +22,8 @@ def section(inputs: ReportInputs) -> Section | None:
         return None
     most = max(300, MOST_ROWS // len(views))
     drawn = [(f"{v.symbol} {v.horizon}", _panel(i, v, most)) for i, v in enumerate(views)]
-    return Section("volatility", "Volatility forecast against realised", "Volatility", choices("vol-choice", drawn, "Symbol and horizon"))
+    body = choices("vol-choice", drawn, "Symbol and horizon", longest(views))
+    return Section("volatility", "Volatility forecast against realised", "Volatility", body)
 
 
 def _panel(i: int, view: VolatilityView, most: int) -> str:
