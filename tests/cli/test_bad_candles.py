@@ -206,6 +206,53 @@ def test_several_symbols_are_checked_one_by_one(run: Callable[..., Any], write: 
     assert "1 of 2 series" in run("check", tmp_path).out
 
 
+def test_one_file_that_cannot_be_read_does_not_end_the_check_of_a_folder(
+    run: Callable[..., Any], write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write()
+    (tmp_path / "ETHUSDT_1h.parquet").write_bytes(b"PAR1 and then nothing")
+    (tmp_path / "prices.csv").write_text((tmp_path / "BTCUSDT_1h.csv").read_text())
+    ran = run("check", tmp_path, "--json")
+    assert ran.code == 1
+    assert ran.json["verdict"] == "unusable"
+    assert [s["symbol"] for s in ran.json["series"]] == ["BTC/USDT"]
+    assert ["ETHUSDT_1h.parquet" in line for line in ran.json["refused"]] == [True, False]
+    assert "--symbol BTC/USDT" in ran.json["refused"][1]
+    assert "symbol='" not in ran.json["refused"][1]
+    shown = run("check", tmp_path)
+    assert shown.code == 1
+    assert "verdict: good" in shown.out
+    assert "ETHUSDT_1h.parquet" in shown.out
+    (tmp_path / "BTCUSDT_1h.csv").unlink()
+    ran = run("check", tmp_path, "--json")
+    assert (ran.code, ran.out) == (3, "")
+    assert "ETHUSDT_1h.parquet" in ran.err
+    assert "prices.csv" in ran.err
+
+
+def test_one_symbol_from_two_venues_is_checked_venue_by_venue(run: Callable[..., Any], write: Callable[..., Path], tmp_path: Path) -> None:
+    write(name="binance_BTCUSDT_1h.csv")
+    write(lawless, name="kraken_BTCUSDT_1h.csv")
+    write(name="binance_ETHUSDT_1h.csv")
+    ran = run("check", tmp_path, "--json")
+    assert ran.code == 1
+    assert sorted((Path(s["files"][0]).name, s["verdict"]) for s in ran.json["series"]) == [
+        ("binance_BTCUSDT_1h.csv", "good"),
+        ("binance_ETHUSDT_1h.csv", "good"),
+        ("kraken_BTCUSDT_1h.csv", "unusable"),
+    ]
+    assert "several places" in ran.json["refused"][0]
+    assert "kraken_BTCUSDT_1h.csv): " in run("check", tmp_path).out
+
+
+def test_a_selection_that_nothing_fits_lists_what_is_there(run: Callable[..., Any], write: Callable[..., Path], tmp_path: Path) -> None:
+    write()
+    write(name="ETHUSDT_1h.csv")
+    ran = run("check", tmp_path, "--symbol", "XRP/USDT")
+    assert "no candles of XRP/USDT in " in ran.err
+    assert "there are BTC/USDT 1h, ETH/USDT 1h" in ran.err
+
+
 def test_candles_coarser_than_the_base_are_refused(run: Callable[..., Any], write: Callable[..., Path]) -> None:
     ran = run("train", "-q", write(), "--set", "timeframes.base=15m", "--set", "timeframes.coarse=1h", "--set", "windows.horizons=1h")
     assert ran.code == 2

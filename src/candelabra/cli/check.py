@@ -22,28 +22,35 @@ def check(
     timeframe: Annotated[str | None, typer.Option("--timeframe", metavar="TF", help="Only this timeframe, as in 1h.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Look at candles before they are trusted: findings, coverage and a verdict. Exit code 1 when some are unusable."""
+    """Look at candles before they are trusted: findings, coverage and a verdict. Exit code 1 when some are unusable or unreadable."""
     from candelabra.candles.quality import inspect
-    from candelabra.sources.files import read_raw
+    from candelabra.sources.files import read_raw_apart
 
-    reports = [inspect(raw) for raw in read_raw(paths, symbol=None if symbol is None else symbol_name(symbol), timeframe=timeframe)]
+    series, wrong = read_raw_apart(paths, symbol=None if symbol is None else symbol_name(symbol), timeframe=timeframe)
+    reports = [inspect(raw) for raw in series]
     unusable = sum(r.verdict == "unusable" for r in reports)
     if as_json:
-        emit_json("check", {"verdict": "unusable" if unusable else "usable", "series": [r.as_dict() for r in reports]})
+        told = [r.as_dict() | {"files": list(raw.files)} for r, raw in zip(reports, series, strict=True)]
+        verdict = "unusable" if unusable or wrong else "usable"
+        emit_json("check", {"verdict": verdict, "series": told, "refused": [str(error) for error in wrong]})
     else:
-        for report in reports:
-            _show(report)
+        for report, raw in zip(reports, series, strict=True):
+            alone = [r.symbol == report.symbol and r.timeframe == report.timeframe for r in reports].count(True) == 1
+            _show(report, "" if alone else f" ({', '.join(raw.files)})")
+        for error in wrong:
+            out().print(f"refused: {error}", style="red", soft_wrap=True)
         if unusable:
             out().print(
                 f"{unusable} of {len(reports)} series cannot be used as they are: mend the rows named above, "
                 "or let `candelabra train --on-bad drop` leave them out"
             )
-    return EXIT_FINDINGS if unusable else 0
+    return EXIT_FINDINGS if unusable or wrong else 0
 
 
-def _show(report: QualityReport) -> None:
+def _show(report: QualityReport, where: str) -> None:
     console = out()
-    console.print(f"{report.symbol} {report.timeframe}: {report.bars:,} bars, {report.first_time} .. {report.last_time} UTC", style="bold")
+    bars = f"{report.bars:,} bars, {report.first_time} .. {report.last_time} UTC"
+    console.print(f"{report.symbol} {report.timeframe}{where}: {bars}", style="bold", soft_wrap=True)
     if report.findings:
         rows = [(f.kind, f"{f.count:,}", "yes" if f.fatal else "", f.first_time, f.worst) for f in report.findings]
         console.print(table(("finding", "count", "fatal", "first at", "worst"), rows, numbers=("count",)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import io
 import json
@@ -20,17 +21,18 @@ import numpy as np
 from candelabra.candles.frame import Candles
 from candelabra.candles.raw import RawCandles
 from candelabra.candles.timeframe import Timeframe, timeframe
-from candelabra.errors import DataError, SourceError, UsageError
+from candelabra.errors import CandelabraError, DataError, SourceError, UsageError
 from candelabra.registry import did_you_mean
 from candelabra.sources.columns import Columns, read_columns, split_symbol
 from candelabra.sources.settle import OnBad, ReadNotes, frame_of, joined, settled
 
-__all__ = ["ReadNotes", "from_frame", "read_candles", "read_raw", "read_with_notes", "to_pandas", "write_candles"]
+__all__ = ["ReadNotes", "from_frame", "read_candles", "read_raw", "read_raw_apart", "read_with_notes", "to_pandas", "write_candles"]
 
 Paths = str | Path | Sequence[str | Path]
 
 _ENDINGS: Final = (".csv", ".csv.gz", ".csv.zip", ".zip", ".txt", ".parquet", ".pq", ".feather", ".arrow")
 _METADATA: Final = b"candelabra"
+_LISTED: Final = 20
 
 
 def read_candles(
@@ -70,24 +72,78 @@ def read_raw(paths: Paths, *, symbol: str | None = None, timeframe: str | Timefr
     """The same columns unchecked, for ``candles.quality.inspect``: one per symbol and timeframe, rows in the order read."""
     files, many = _files(paths)
     wanted = None if timeframe is None else _as_timeframe(timeframe)
-    parts: list[tuple[str, RawCandles]] = []
-    for path in files:
-        parts += _read_file(path, symbol, wanted, many)
+    parts = [part for path in files for part in _read_file(path, symbol, wanted, many)]
     if not parts:
-        raise DataError(f"no candles of {symbol or 'any symbol'} {wanted or ''} in {_shown(paths)} ({len(files)} files): check the names")
+        raise _nothing_found(paths, files, symbol, wanted)
+    series = [_of_one_place(members) for members in _grouped(parts)]
+    return sorted(series, key=_by_name)
+
+
+def read_raw_apart(
+    paths: Paths, *, symbol: str | None = None, timeframe: str | Timeframe | None = None
+) -> tuple[list[RawCandles], list[CandelabraError]]:
+    """As :func:`read_raw`, going on past what cannot be read: the series that could be, and what is wrong with the others.
+
+    A series that is there from several places is given once for each. Raises only when nothing at all could be read.
+    """
+    files, many = _files(paths)
+    wanted = None if timeframe is None else _as_timeframe(timeframe)
+    parts: list[tuple[str, RawCandles]] = []
+    wrong: list[CandelabraError] = []
+    for path in files:
+        try:
+            parts += _read_file(path, symbol, wanted, many)
+        except CandelabraError as error:
+            wrong.append(error)
+    if not parts and len(wrong) == 1:
+        raise wrong[0]
+    if not parts and wrong:
+        raise DataError(f"none of the {len(files)} files in {_shown(paths)} could be read: " + "; ".join(map(str, wrong)))
+    if not parts:
+        raise _nothing_found(paths, files, symbol, wanted)
+    series: list[RawCandles] = []
+    for members in _grouped(parts):
+        try:
+            series.append(_of_one_place(members))
+        except CandelabraError as error:
+            wrong.append(error)
+            series += [raw for _, raw in members]
+    return sorted(series, key=_by_name), wrong
+
+
+def _grouped(parts: Sequence[tuple[str, RawCandles]]) -> list[list[tuple[str, RawCandles]]]:
     groups: dict[tuple[str, str], list[tuple[str, RawCandles]]] = {}
     for venue, raw in parts:
         groups.setdefault((raw.symbol, raw.timeframe.name), []).append((venue, raw))
-    out = []
-    for (name, frame), members in groups.items():
-        venues = sorted({venue for venue, _ in members})
-        if len(venues) > 1:
-            places = ", ".join(sorted({f for _, raw in members for f in raw.files}))
-            raise DataError(
-                f"{name} {frame} is there from several places ({places}): prices differ by exchange, so name the files of one of them"
-            )
-        out.append(joined([raw for _, raw in members]))
-    return sorted(out, key=lambda raw: (raw.symbol, raw.timeframe.milliseconds))
+    return list(groups.values())
+
+
+def _by_name(raw: RawCandles) -> tuple[str, int]:
+    return raw.symbol, raw.timeframe.milliseconds
+
+
+def _of_one_place(members: Sequence[tuple[str, RawCandles]]) -> RawCandles:
+    """The files of one series as one; DataError when they come from several venues."""
+    raw = members[0][1]
+    if len({venue for venue, _ in members}) > 1:
+        places = ", ".join(sorted({f for _, one in members for f in one.files}))
+        raise DataError(
+            f"{raw.symbol} {raw.timeframe} is there from several places ({places}): prices differ by exchange, so name the files of one of "
+            "them"
+        )
+    return joined([one for _, one in members])
+
+
+def _nothing_found(paths: Paths, files: Sequence[Path], symbol: str | None, wanted: Timeframe | None) -> DataError:
+    """The error for a selection that nothing fits, with what there is instead."""
+    there: set[tuple[str, int, str]] = set()
+    for path in files[:_LISTED]:
+        with contextlib.suppress(CandelabraError):
+            there |= {(raw.symbol, raw.timeframe.milliseconds, raw.timeframe.name) for _, raw in _read_file(path, None, None, True)}
+    asked = " ".join(str(one) for one in (symbol or "any symbol", wanted) if one)
+    listed = ", ".join(f"{name} {frame}" for name, _, frame in sorted(there)) or "nothing that can be read"
+    rest = f" (in the first {_LISTED} files)" if len(files) > _LISTED else ""
+    return DataError(f"no candles of {asked} in {_shown(paths)} ({len(files)} files): there are {listed}{rest}")
 
 
 def from_frame(frame: Any, symbol: str | None = None, timeframe: str | Timeframe | None = None, *, on_bad: OnBad = "refuse") -> Candles:
@@ -274,7 +330,10 @@ def _split(columns: Columns, where: str, symbol: str | None, frame: Timeframe | 
     n = len(columns.open_time)
     if columns.symbol is None:
         if symbol is None:
-            raise UsageError(f"{where} does not say which symbol it holds: name it, as symbol='BTC/USDT' (or call the file BTCUSDT_1h.csv)")
+            raise UsageError(
+                f"{where} does not say which symbol it holds: name it (--symbol BTC/USDT on the command line, symbol= in Python), or call "
+                "the file BTCUSDT_1h.csv"
+            )
         chosen = {symbol: np.arange(n)}
     else:
         names = {str(s): split_symbol(str(s)) or str(s) for s in np.unique(columns.symbol)}

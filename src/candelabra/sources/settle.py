@@ -41,6 +41,7 @@ _STEPS: Final = (
     "3d",
     "1w",
 )
+_FRAME_WORDS: Final = " (--timeframe 1h on the command line, timeframe= in Python)"
 _WAY_OUT: Final = {
     "no time": "give every row its open time",
     "off grid": "is the timeframe right, are these close times, or is the time zone not UTC?",
@@ -68,7 +69,7 @@ def frame_of(times: NDArray[np.int64], where: str, stated: Timeframe | None) -> 
     known = np.unique(times[times != NO_TIME])
     if len(known) < 2:
         if stated is None:
-            raise DataError(f"{where} has one bar only, which does not tell its timeframe: name it with timeframe=")
+            raise DataError(f"{where} has one bar only, which does not tell its timeframe: name it{_FRAME_WORDS}")
         return stated
     steps, counts = np.unique(np.diff(known), return_counts=True)
     step = int(steps[np.argmax(counts)])
@@ -89,7 +90,7 @@ def frame_of(times: NDArray[np.int64], where: str, stated: Timeframe | None) -> 
         raise DataError(
             f"{where}: the most common step between bars, {_duration(step)}, is no timeframe "
             f"({counts.max()} of {len(known) - 1} steps, from {format_time(int(known[0]))}): "
-            "are these open times of bars on a regular grid? If so, name it with timeframe="
+            f"are these open times of bars on a regular grid? If so, name it{_FRAME_WORDS}"
         )
     return found
 
@@ -165,7 +166,7 @@ def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropp
                 twin = f"; against {raw.where(other)}: {raw.describe(other)}"
             raise DataError(
                 f"{raw.where(at)}: {kind}: {raw.describe(at)}{twin} ({int(mask.sum())} such rows of {len(raw)}): {_WAY_OUT[kind]}; "
-                "`candelabra check` lists all, on_bad='drop' leaves them out"
+                '`candelabra check` lists all, --on-bad drop (on_bad="drop" in Python) leaves them out'
             )
     disorder = int(bad.pop("disorder").sum())
     keep = ~same
