@@ -301,7 +301,7 @@ def test_a_browser_draws_every_figure_offline(simulated_inputs: ReportInputs, tm
 @pytest.mark.slow
 def test_a_press_shows_another_horizon_and_sorts_the_results(simulated_inputs: ReportInputs, tmp_path: Path) -> None:
     press = """<script>
-      document.querySelector('[data-shows="close-choice-2"]').click();
+      document.querySelector('[data-shows="close-choice-1"]').click();
       const heads = document.querySelectorAll('#results th button'); heads[3].click();
       const column = [...document.querySelectorAll('#results tbody tr')].map((r) => Number(r.cells[3].dataset.sort));
       document.body.dataset.falling = String(column.every((v, i) => i === 0 || column[i - 1] >= v) && column.length > 5);
@@ -314,6 +314,6 @@ def test_a_press_shows_another_horizon_and_sorts_the_results(simulated_inputs: R
     body = next(a for tag, a in seen.tags if tag == "body")
     assert (body["data-falling"], body["data-named"]) == ("true", "true")
     panes = {a["id"]: "hidden" in a for tag, a in seen.tags if tag == "div" and a.get("class") == "pane"}
-    assert panes == {"close-choice-0": True, "close-choice-1": True, "close-choice-2": False}
+    assert panes == {"close-choice-0": True, "close-choice-1": False, "close-choice-2": True}
     drawn = {a["id"] for tag, a in seen.tags if tag == "div" and "js-plotly-plot" in (a.get("class") or "")}
-    assert {"levels-2", "returns-2"} <= drawn
+    assert {"levels-1", "returns-1"} <= drawn

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candelabra.report import charts, closes, digits, fan, features, results, skill, verdict
-from candelabra.report.inputs import CloseView, Fan, FeatureScore, MetricColumn, ReportInputs, ResultRow, VerdictRow
+from candelabra.report import charts, closes, digits, fan, features, markup, results, skill, verdict
+from candelabra.report.inputs import CloseView, Fan, FeatureScore, MetricColumn, ReportInputs, ResultRow, SkillPanel, SkillPoint, VerdictRow
 
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -71,6 +72,68 @@ def test_return_r2_is_one_for_the_truth_zero_for_no_change_and_levels_flatter_bo
     assert closes.return_r2(close_view(origin**2 / actual, actual, origin)) < -2  # always the wrong way
     ours, last = closes.level_r2(close_view(origin, actual, origin))
     assert ours == last > 0.98
+
+
+def test_a_mean_of_zero_is_said_and_its_returns_are_drawn_against_the_interval() -> None:
+    rng = np.random.default_rng(3)
+    price = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, 3000)))
+    band = np.stack([np.full(2999, -0.0164), np.full(2999, 0.0164)], axis=1) * rng.uniform(0.8, 1.2, (2999, 1))
+    flat = dataclasses.replace(close_view(price[:-1], price[1:], price[:-1]), band=band)
+    assert closes.is_zero(flat)
+    said = closes._pair(0, flat, 1000)
+    assert closes.NO_POINT in said
+    assert "predicted return" not in said
+    held = float(re.search(r"([\d.]+)\u00a0% of the dots lie inside the 90\u00a0%", said)[1])  # type: ignore[index]
+    assert held == pytest.approx(90, abs=3)
+    assert closes.NO_POINT in closes._pair(0, dataclasses.replace(flat, band=None), 1000)
+    moved = close_view(price[:-1] * 1.0001, price[1:], price[:-1])
+    assert not closes.is_zero(moved)
+    assert "predicted return" in closes._pair(0, moved, 1000)
+
+
+def test_horizons_open_on_the_longest_of_the_first_symbol() -> None:
+    price = np.ones(3)
+    views = [dataclasses.replace(close_view(price, price, price), symbol=s, horizon=h) for s in "AB" for h in ("4h", "1d", "1h")]
+    assert markup.longest(views) == 1
+    shown = markup.choices("k", [(v.horizon, v.horizon) for v in views], "Horizon", markup.longest(views))
+    assert re.findall(r'aria-pressed="true" data-shows="(k-\d)"', shown) == ["k-1"]
+    assert re.findall(r'id="(k-\d)">', shown) == ["k-1"]
+
+
+def test_a_panel_without_any_difference_is_a_sentence() -> None:
+    points = tuple(SkillPoint(m, "baseline", "1h", v, -5e-5, 9e-5) for m, v in (("a", 0.0), ("b", 5e-5)))
+    panel = SkillPanel("MSE skill", points, "the zero forecast")
+    assert skill.is_flat(panel)
+    assert "No model differs from the zero forecast by as much as 0.01" in skill._panel(0, panel)
+    seen = dataclasses.replace(panel, points=(*points, SkillPoint("c", "baseline", "1h", 0.0, -0.0002, 0.00001)))
+    assert not skill.is_flat(seen)
+    assert 'class="plot"' in skill._panel(0, seen)
+    assert not skill.is_flat(dataclasses.replace(panel, unit=""))  # a plain difference has no such floor
+
+
+def test_timeframes_stand_base_first_then_by_length() -> None:
+    assert verdict._by_length(("1h", "1d", "4h", "15m")) == ["1h", "15m", "4h", "1d"]
+    assert verdict._by_length(("strange", "4h", "1h")) == ["strange", "1h", "4h"]
+    assert verdict._by_length(("1h", "odd", "4h")) == ["1h", "odd", "4h"]
+
+
+@given(st.floats(1e-7, 0.5), st.floats(1, 50), st.sampled_from(["", "%"]))
+def test_an_interval_clear_of_zero_is_seen_to_be(near: float, times: float, unit: str) -> None:
+    for low, high in ((near, near * times), (-near * times, -near)):
+        for end in digits.interval(low, high, unit).removesuffix(" %").split(" … "):
+            assert any(c in "123456789" for c in end)
+            assert end[0] == ("+" if low > 0 else "−")
+
+
+def test_a_verdict_is_coloured_as_it_is_worded_and_shares_are_per_cent() -> None:
+    row = VerdictRow(
+        "x", "share right", 0.52, "commoner", 0.51, 0.01, 0.001, 0.02, None, "better, too little to matter", tone="level", figures="percent"
+    )
+    assert verdict.tone(row) == "level"
+    assert verdict.tone(dataclasses.replace(row, tone=None)) == "better"
+    assert [c.text for c in verdict._row(row)][2:5] == ["52.0 %", "commoner", "51.0 %"]
+    nothing = dataclasses.replace(row, ours=math.nan, skill=math.nan, low=math.nan, high=math.nan)
+    assert [c.text for c in verdict._row(nothing)][5:8] == [digits.DASH] * 3
 
 
 def test_the_best_row_is_chosen_within_symbol_and_horizon_and_no_oracle_competes() -> None:

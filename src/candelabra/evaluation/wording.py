@@ -78,12 +78,15 @@ def sentence(words: str, rival: str) -> str:
 
 
 def decimals(low: float, high: float, least: int, most: int = 8) -> int:
-    """Decimals that let an interval be seen to exclude 0: at least ``least``, more when an end that is not 0 would be written as 0.
+    """Decimals that show on which side of 0 the ends of an interval lie: ``least``, or more where one would be written as 0.
 
-    >>> decimals(0.0004, 0.0021, 3), decimals(-0.0004, 0.0021, 3), decimals(0.012, 0.02, 3)
-    (4, 3, 3)
+    An interval that contains 0 gets at most one more: there, nothing hangs on the digit.
+
+    >>> decimals(0.0004, 0.0021, 3), decimals(0.012, 0.02, 3), decimals(-0.0004, 0.0021, 3), decimals(-1e-6, 0.0021, 3)
+    (4, 3, 4, 4)
     """
-    if not (math.isfinite(low) and math.isfinite(high)) or low <= 0.0 <= high:
-        return least
     nearest = min(abs(low), abs(high))
+    if not (math.isfinite(low) and math.isfinite(high)) or nearest == 0.0:
+        return least
+    most = least + 1 if low < 0.0 < high else most
     return next((places for places in range(least, most) if round(nearest, places) > 0.0), most)
