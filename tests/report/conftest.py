@@ -125,7 +125,7 @@ def fill(hours: Hours, *, simulated: bool = False) -> ReportInputs:
                 "Return distribution, 1h", "CRPS", 0.001742, "HAR-X quantiles", 0.001763, 0.0119, 0.0071, 0.0168, 0.00001, "clearly better"
             ),
             VerdictRow("Return distribution, 24h", "CRPS", 0.00871, "LightGBM quantiles", 0.00869, -0.0023, -0.0101, 0.0061, 0.58, "level"),
-            VerdictRow("Return, 1h", "MSE", 3.11e-5, "zero", 3.112e-5, 0.0006, -0.0011, 0.0024, 0.49, "no skill found"),
+            VerdictRow("Return, 1h", "MSE", 3.11e-5, "zero", 3.112e-5, 0.0006, -0.0011, 0.0024, 0.49, "level, no skill found"),
             VerdictRow("Return, 24h", "MSE", 7.91e-4, "zero", 7.81e-4, -0.0128, -0.0214, -0.0031, 0.009, "clearly worse"),
         ),
         candles=(candle_view(hours, fast, simulated),),

@@ -12,8 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candelabra.report import charts, closes, digits, fan, features, markup, results, skill, verdict
-from candelabra.report.inputs import CloseView, Fan, FeatureScore, MetricColumn, ReportInputs, ResultRow, SkillPanel, SkillPoint, VerdictRow
+from candelabra.report import charts, closes, digits, fan, features, learning, markup, quality, results, skill, verdict
+from candelabra.report.inputs import (
+    CloseView,
+    Fan,
+    FeatureScore,
+    LearningCurve,
+    MetricColumn,
+    ReportInputs,
+    ResultRow,
+    SkillPanel,
+    SkillPoint,
+    VerdictRow,
+)
 
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -188,3 +199,39 @@ def test_numbers_are_written_without_ascii_minus_and_with_few_digits(value: floa
         assert "-" not in text
         assert "nan" not in text
     assert sum(c.isdigit() for c in digits.significant(value).split("×")[0].lstrip("−0.,")) <= max(3, len(f"{abs(value):.0f}"))
+
+
+def test_losses_on_two_scales_have_two_axes_and_no_point_lies_outside() -> None:
+    step = np.array([10, 20, 30], np.int64)
+    curve = LearningCurve("arms", 0, step, np.array([5.0, 3.2, 3.1]), step, np.array([2.26397, 2.26365, 2.26380]), 20, "all steps done")
+    spec = learning._figure([curve])
+    by_name = {t["name"]: t for t in spec["data"]}
+    assert by_name["training (right)"]["yaxis"] == "y2"
+    assert "yaxis" not in by_name["validation (left)"]
+    low, high = spec["layout"]["yaxis"]["range"]
+    assert low < curve.validation_loss.min()
+    assert high > curve.validation_loss.max()
+    low, high = spec["layout"]["yaxis2"]["range"]
+    assert low < 3.1
+    assert high >= 3.2
+
+
+def test_a_calendar_has_its_colour_bar_marked_at_both_ends_only(full_inputs: ReportInputs) -> None:
+    heat = quality._calendar(full_inputs.quality)["data"][0]
+    assert heat["colorbar"]["tickvals"] == [heat["zmin"], heat["zmax"]]
+    assert heat["zmax"] >= max(v for row in heat["z"] for v in row if v is not None) - 0.01
+
+
+def test_what_needs_a_word_in_the_table_of_results_gets_one_only_when_it_is_there(full_inputs: ReportInputs) -> None:
+    plain = results.section(full_inputs)
+    more = results.section(dataclasses.replace(full_inputs, results=(ResultRow("adaptive", "member", "all", "1h", {"crps": 0.001}),)))
+    assert plain is not None
+    assert more is not None
+    assert "adaptive:" not in plain.body
+    assert "adaptive:" in more.body
+
+
+def test_columns_are_written_with_the_decimals_asked_for() -> None:
+    row = ResultRow("a", "ours", "all", "1h", {"r2": 0.369512, "crps": 0.0020164, "mse": 2.1704e-5})
+    cells = [MetricColumn("r2", "", places=3), MetricColumn("crps", "", style="percent", places=4), MetricColumn("mse", "")]
+    assert [results._cell(row, c, False).text for c in cells] == ["0.370", "0.2016 %", "2.170×10⁻⁵"]

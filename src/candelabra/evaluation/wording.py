@@ -16,9 +16,10 @@ TOO_LITTLE: Final = "better, too little to matter"
 ZERO_MEAN: Final = "equal to the zero forecast (mean shrunk to 0)"
 NO_DIRECTION: Final = "no forecast, the mean was shrunk to 0 on validation"
 VOCABULARY: Final = (
-    "Clearly better or worse: the 95 % interval of the paired difference (bootstrap by weeks) excludes 0. Better, too little to matter: so "
-    f"does this one, but the gain is below {R2_FLOOR} of R² or {100 * SKILL_FLOOR:.2f} % of a loss. Level: it contains 0, and the "
-    "difference is above −0.01 of R² or −1 %. Behind, not clearly: it contains 0, and the difference is below that."
+    "Clearly better, clearly worse: the 95 % interval of the paired difference (bootstrap by weeks) excludes 0. Better, too little to "
+    f"matter: the interval excludes 0, but the gain is below {R2_FLOOR} of R² or {100 * SKILL_FLOOR:.2f} % of a loss. Better, but may be "
+    "luck: it excludes 0, but the p-value does not stay below 0.05 after the number of trials. Level: it contains 0, and the difference is "
+    "above −0.01 of R² or −1 %. Behind, not clearly: it contains 0, and the difference is below that."
 )
 
 

@@ -83,10 +83,10 @@ def sections(story: Story) -> dict[str, object]:
 
 
 _MEASURES: tuple[tuple[Measure, str, str], ...] = (
-    ("r2", "Volatility, R²", "volatility"),
-    ("qlike", "Volatility, QLIKE", "volatility"),
-    ("crps", "Return distribution, CRPS", "return distribution"),
-    ("mse", "Mean return, MSE", "mean return"),
+    ("r2", "Volatility", "volatility"),
+    ("qlike", "Volatility", "volatility"),
+    ("crps", "Distribution of returns", "distribution of returns"),
+    ("mse", "Mean return", "mean return"),
 )
 
 _TONES: dict[bool | None, Literal["better", "worse", "level"]] = {True: "better", False: "worse", None: "level"}

@@ -88,7 +88,8 @@ def _pair(i: int, view: CloseView, most: int) -> str:
     held = digits.percent(float(within[known].mean())) if known.any() else digits.DASH
     says = (
         f"{NO_POINT} What is forecast is the spread: each dot is an actual return, drawn where its forecast interval was that wide. "
-        f"{held} of the dots lie inside the {digits.percent(high - low, 0)} interval; a forecast without skill would have all widths alike."
+        f"{held} of the dots lie inside the {digits.percent(high - low, 0)} interval; "
+        "one that knew nothing of volatility would have one width for all."
     )
     return pair(left, figure(f"returns-{i}", _spread(view, most), f"Return against its interval, {view.horizon} ahead", says))
 

@@ -19,7 +19,7 @@ def section(inputs: ReportInputs) -> Section | None:
     names = list(dict.fromkeys(c.name for c in inputs.learning))
     says = (
         "Blue, left axis: validation loss; grey, right axis: training loss. They are not on one scale: training adds auxiliary tasks and "
-        "drops units, validation judges the averaged weights by the forecast alone; compare their directions, not their heights. The ring "
+        "dropout, validation judges the averaged weights by the forecast alone; compare their directions, not their heights. The ring "
         "marks the step whose weights were kept: validation turning up while training falls on is overfitting. Where a rehearsal on an "
         "earlier stretch was made, the ring is the lowest mean of both, so it need not be the lowest point drawn here."
     )
@@ -81,7 +81,7 @@ def _figure(curves: list[LearningCurve]) -> Spec:
     axes: Spec = {
         "xaxis": {"title": {"text": "step"}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": "validation loss"}} | left,
-        "yaxis2": {"title": {"text": "training loss"}, "overlaying": "y", "side": "right", "showgrid": False} | right,
+        "yaxis2": {"title": {"text": "training loss"}, "overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto"} | right,
     }
     return {"data": data, "layout": layout(330, **axes)}
 
@@ -93,5 +93,5 @@ def _window(losses: list[Floats]) -> Spec:
     if len(values) < 2:
         return {}
     low, high = float(values.min()), float(np.quantile(values, 0.995))
-    pad = 0.06 * (high - low) or 0.1
-    return {"range": column([low - pad, high + pad])}
+    pad = max(0.06 * (high - low), 0.002 * abs(high)) or 0.1  # or a difference in the sixth digit would fill the figure
+    return {"range": column([low - pad, high + pad], 8)}

@@ -20,8 +20,10 @@ def section(inputs: ReportInputs) -> Section | None:
     panels = [p for p in inputs.skill if p.points]
     if not panels:
         return None
-    drawn = [_panel(i, p) for i, p in enumerate(panels)]
-    return Section("skill", "Skill by model and horizon", "Skill", f'<div class="grid">{"".join(drawn)}</div>')
+    panels = sorted(panels, key=is_flat)  # sentences after the figures, or they leave a hole beside one
+    drawn = [_panel(i, p) for i, p in enumerate(panels) if not is_flat(p)]
+    told = [_panel(i, p) for i, p in enumerate(panels) if is_flat(p)]
+    return Section("skill", "Skill by model and horizon", "Skill", f'<div class="grid">{"".join(drawn)}</div>{"".join(told)}')
 
 
 def is_flat(panel: SkillPanel) -> bool:
@@ -68,7 +70,7 @@ def _figure(panel: SkillPanel) -> Spec:
         "layout": layout(
             max(230, 120 + (24 + 9 * len(horizons)) * max(1, len(models))),
             showlegend=len(horizons) > 1,
-            xaxis={"title": {"text": "%" if panel.unit == "%" else ""}, "zeroline": True, "zerolinewidth": 2},
+            xaxis={"title": {"text": "%" if panel.unit == "%" else ""}, "zeroline": True, "zerolinewidth": 2, "rangemode": "tozero"},
             yaxis={
                 "tickvals": list(place.values()),
                 "ticktext": [f"<b>{label(m)}</b>" if _is_ours(points, m) else label(m) for m in place],

@@ -58,7 +58,9 @@ def section(inputs: ReportInputs) -> Section:
     rows = [_row(row) for row in inputs.verdict]
     head = ("What", "Measure", "Ours", "Best baseline", "Its figure", "Skill", "95 % interval", "p", "In words")
     drawn = table(head, rows, css="verdict", row_css=[tone(row) for row in inputs.verdict])
-    says = "Skill is the gain over the best baseline, the one that did best on this very test range; p after the number of trials."
+    says = (
+        "Skill is the gain over the best baseline, the one that did best on this very test range; p is corrected for the number of trials."
+    )
     return Section("verdict", "Verdict", "Verdict", drawn + caption(says) + caption(VOCABULARY) + note(trials, "aside"))
 
 
