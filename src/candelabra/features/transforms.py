@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from candelabra.candles.timeframe import Timeframe
@@ -12,9 +14,15 @@ from candelabra.features.volatility import level_of, level_warm_up
 __all__ = ["difference", "lag", "relative", "scaled"]
 
 
+_ROOM: Final = 64
+
+
 def lag(bars: Bars, of: Feature, k: int) -> Array:
     """The feature as it was ``k`` present bars earlier."""
     values = of.single(bars)
+    if k <= _ROOM and len(bars.runs(k)) == 1:  # several lags of one feature are views into one array
+        padded: Array = bars.once(("padded", of.spec), lambda: np.concatenate([np.full(_ROOM, np.nan), values]))
+        return padded[_ROOM - k : _ROOM - k + len(values)]
     out = np.empty(len(values))
     out[:k] = np.nan
     out[k:] = values[:-k]
