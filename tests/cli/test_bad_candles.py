@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from candelabra.candles.simulate import simulate
+from candelabra.sources import write_candles
 
 Rows = list[list[Any]]
 
@@ -258,6 +262,31 @@ def test_candles_coarser_than_the_base_are_refused(run: Callable[..., Any], writ
     assert ran.code == 2
     assert "15m" in ran.err
     assert "1h" in ran.err
+
+
+@pytest.mark.parametrize(("step", "count"), [("1d", 900), ("4h", 3000), ("30m", 6000)])
+def test_candles_too_coarse_for_the_base_come_with_settings_that_fit_them(
+    run: Callable[..., Any], tmp_path: Path, step: str, count: int
+) -> None:
+    path = write_candles(simulate("BTC/USDT", step, bars=count, seed=2).candles, tmp_path / "x.parquet")
+    base = ["--set", "timeframes.base=15m", "--set", "timeframes.coarse=1h"] if step == "30m" else []
+    base += ["--set", "timeframes.fine=5m"] if step == "4h" else []
+    ran = run("features", "table", path, "-q", *base)
+    assert ran.code == 2
+    words = re.findall(r"--set timeframes\.base=.*", ran.err)[0].split()
+    assert f"timeframes.base={step}" in words
+    again = run("features", "table", path, "-q", *words)
+    assert again.code == 0, again.err
+    again = run("features", "table", path, "-q", *base, *words)
+    assert again.code == 0, again.err
+
+
+def test_a_fine_arm_that_the_candles_cannot_feed_can_be_left_out(run: Callable[..., Any], write: Callable[..., Path]) -> None:
+    ran = run("features", "table", write(), "-q", "--set", "timeframes.fine=5m")
+    assert ran.code == 2
+    words = re.findall(r"--set .*", ran.err)[0].split()
+    assert words[1] == "timeframes.fine="
+    assert run("features", "table", write(), "-q", "--set", "timeframes.fine=5m", *words).code == 0
 
 
 def test_no_candles_at_all_is_a_question_of_usage(run: Callable[..., Any]) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from typing import Any
 import pytest
 
 from candelabra.candles.simulate import simulate
+from candelabra.cli import main
+from candelabra.pipeline.demo import demo
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +58,7 @@ def candelabra(folder: Path, *words: str | Path) -> tuple[int, str, str]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A folder with candles, and what training on the first 3,000 hours of them gave."""
+    """A folder with candles, and what training on the first 3,600 hours of them gave."""
 
     folder: Path
     early: Path
@@ -70,9 +75,9 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("journey")
-    c = simulate("BTC/USDT", "1h", bars=4000, seed=1).candles
+    c = simulate("BTC/USDT", "1h", bars=4600, seed=1).candles
     rows = [[int(t), *map(float, v)] for t, *v in zip(c.open_time, *c.values(), strict=True)]
-    for name, own in (("early", rows[:3000]), ("all", rows)):
+    for name, own in (("early", rows[:3600]), ("all", rows)):
         (folder / name).mkdir()
         with (folder / name / "BTCUSDT_1h.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["open_time", "open", "high", "low", "close", "volume"], *own])
@@ -122,8 +127,8 @@ def test_a_forecast_is_of_the_newest_candle_or_of_the_time_asked_for(trained: Tr
     assert newest["symbol"] == "BTC/USDT"
     assert newest["as_of_ms"] == newest["newest_ms"]
     assert all(a <= b for own in newest["quantiles"] for a, b in pairwise(own))
-    past = json.loads(candelabra(trained.folder, "forecast", trained.run, trained.all, "--at", "2020-05-04T12:30", "--json")[1])
-    assert past["predictions"][0]["as_of"] == "2020-05-04 12:00 UTC"
+    past = json.loads(candelabra(trained.folder, "forecast", trained.run, trained.all, "--at", "2020-06-04T12:30", "--json")[1])
+    assert past["predictions"][0]["as_of"] == "2020-06-04 12:00 UTC"
     # What came later cannot matter: the newest of the early candles, asked for among all.
     end = json.loads(candelabra(trained.folder, "forecast", trained.run, trained.early, "--json")[1])["predictions"][0]
     same = json.loads(candelabra(trained.folder, "forecast", trained.run, trained.all, "--at", end["as_of"][:-4], "--json")[1])[
@@ -199,6 +204,36 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(trained: Trained,
     code, _, err = candelabra(tmp_path, "train", "--resume", run, "--json")
     assert code == 0, err
     assert (run / "bundle" / "bundle.json").is_file()
+
+
+def test_a_forecast_says_when_its_bundle_never_saw_the_symbol_and_prints_one_number_of_decimals(trained: Trained, tmp_path: Path) -> None:
+    own = candelabra(trained.folder, "forecast", trained.run, trained.early, "--json")[1]
+    assert json.loads(own)["symbols_never_seen"] == []
+    other = shutil.copy(trained.early, tmp_path / "ETHUSDT_1h.csv")
+    assert json.loads(candelabra(trained.folder, "forecast", trained.run, other, "--json")[1])["symbols_never_seen"] == ["ETH/USDT"]
+    code, out, err = candelabra(trained.folder, "forecast", trained.run, other)
+    assert code == 0
+    assert "never saw ETH/USDT: it learned from BTC/USDT" in err
+    assert "-0.000 %" not in out
+    prices = [cell for line in out.splitlines() if re.match(r"\W*\d+h ", line) for cell in re.findall(r"\d+\.\d+(?! %)\b", line)[:5]]
+    assert len(prices) == 15, out
+    assert len({len(price.partition(".")[2]) for price in prices}) == 1
+
+
+def test_the_next_commands_of_a_demo_run_as_they_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("candelabra.pipeline.demo.demo", partial(demo, bars=15_000))
+    assert main(["demo", "--size", "tiny", *settings(), "--out", "runs/a demo"]) == 0
+    told = capsys.readouterr().err
+    commands = [shlex.split(line)[1:] for line in told.splitlines() if line.startswith("        candelabra ")]
+    assert [words[0] for words in commands] == ["forecast", "evaluate", "demo"]
+    for words in commands[:2]:
+        assert main(words) == 0
+        shown = capsys.readouterr()
+        assert "SIM/USDT (SIMULATED)" in shown.out or "all judged bars lie in the bundle's own test range" in shown.out.replace("\n", " ")
 
 
 def test_a_full_disk_is_told_in_a_sentence(trained: Trained, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from candelabra.config.tree import Config, EnsembleSection, FeaturesSection, Mod
 from candelabra.errors import DataError, UsageError
 from candelabra.models.settings import ArmsSettings
 from candelabra.pipeline.evaluate import evaluate_bundle
-from candelabra.pipeline.material import prepare
+from candelabra.pipeline.material import advice, prepare
 from candelabra.pipeline.openings import log_opening
 from candelabra.pipeline.train import TrainResult, train
 from candelabra.progress import Silent
@@ -138,6 +138,11 @@ def test_a_bundle_is_judged_on_later_candles(result: TrainResult, candles: list[
     assert judged.report.exists()
     assert (tmp_path / "later" / "metrics.json").exists()
     assert not [n for n in judged.notes if "CHECK FAILED" in n]
+    opened = [n for n in judged.notes if "own test range" in n]
+    test = read_manifest(result.bundle).ranges["test"]
+    inside = [int(((c.close_time > test[0]) & (c.close_time <= test[1])).sum()) for c in later]
+    assert opened[0].startswith(f"{sum(inside):,} of the ")
+    assert "no fresh evidence" in judged.report.read_text()
     cut = json.loads((result.bundle / "bundle.json").read_text())["ranges"]["test"][0]
     with pytest.raises(DataError, match="no candle given closes after"):
         evaluate_bundle(result.bundle, [c.between(end_ms=cut) for c in later], folder=tmp_path / "none")
@@ -187,6 +192,17 @@ def test_a_symbol_that_is_not_there_is_refused_with_a_guess(candles: list[Candle
 def test_no_candles_are_refused() -> None:
     with pytest.raises(DataError, match="there are no candles"):
         prepare([], CONFIG)
+
+
+def test_minutes_that_only_make_the_hours_are_worth_a_word() -> None:
+    config = replace(CONFIG, timeframes=TimeframesSection(base="1h", coarse=("4h",)))
+    minutes, quarters = (example_candles(tf, 300, seed=1, symbol="AAA/USDT") for tf in ("1m", "15m"))
+    (line,) = advice([minutes], config)
+    assert line.startswith("AAA/USDT: the 1m candles only make the 1h bars")
+    assert line.endswith("--set timeframes.fine=5m")
+    assert advice([quarters], config)[0].endswith("--set timeframes.fine=15m")
+    assert advice([minutes], replace(config, timeframes=TimeframesSection(base="1h", coarse=("4h",), fine=("5m",)))) == []
+    assert advice([example_candles("1h", 300, seed=1, symbol="AAA/USDT")], config) == []
 
 
 def test_coarse_candles_alone_are_refused(candles: list[Candles]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from candelabra.errors import UsageError
 if TYPE_CHECKING:
     from candelabra.bundles.predictor import Prediction
 
-__all__ = ["forecast", "time_ms"]
+__all__ = ["forecast", "signed_percent", "time_ms"]
 
 
 def forecast(
@@ -42,11 +43,19 @@ def forecast(
         candles = read(tree, progress)
         with progress.stage("forecast"):
             predictions = predictor.forecast(candles, as_of)
+    unseen = [p.symbol for p in predictions if p.symbol not in predictor.manifest.symbols]
     if as_json:
-        emit_json("forecast", {"bundle": predictor.manifest.id, "predictions": [p.to_dict() for p in predictions]})
+        told = [p.to_dict() for p in predictions]
+        emit_json("forecast", {"bundle": predictor.manifest.id, "predictions": told, "symbols_never_seen": unseen})
         return 0
     for prediction in predictions:
         _show(prediction)
+    if unseen:
+        err().print(
+            f"note: this bundle never saw {', '.join(unseen)}: it learned from {', '.join(predictor.manifest.symbols)}, and nobody has "
+            "measured what its forecasts and intervals are worth elsewhere",
+            soft_wrap=True,
+        )
     if predictor.manifest.simulated:
         err().print("note: this bundle learned from a simulated market; its forecasts mean nothing for a real one")
     return 0
@@ -70,19 +79,39 @@ def time_ms(text: str) -> int:
 def _show(prediction: Prediction) -> None:
     as_of = prediction.to_dict()["as_of"]
     mark = " (SIMULATED)" if prediction.simulated else ""
-    out().print(f"{prediction.symbol}{mark} as of {as_of}, close {prediction.close:g}", style="bold")
+    places = _places(prediction.close)
+    out().print(f"{prediction.symbol}{mark} as of {as_of}, close {prediction.close:.{places}f}", style="bold")
     wanted = [_nearest(prediction.levels, level) for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
     columns = ("horizon", *(f"{100 * prediction.levels[k]:g} %" for k in wanted), "mean", "volatility")
     rows = [
         (
             horizon,
-            *(f"{prediction.prices[h][k]:.6g}" for k in wanted),
-            f"{100 * prediction.mean[h]:+.3f} %",
+            *(f"{prediction.prices[h][k]:.{places}f}" for k in wanted),
+            signed_percent(prediction.mean[h]),
             f"{100 * prediction.volatility[h]:.2f} %",
         )
         for h, horizon in enumerate(prediction.horizons)
     ]
     out().print(table(columns, rows, title="price at the end of each horizon, by probability of ending below", numbers=columns[1:]))
+
+
+def _places(price: float) -> int:
+    """Decimals that show a price with six digits: one number for a whole table.
+
+    >>> _places(43_215.67), _places(0.00001234), _places(2_345_678.0)
+    (1, 10, 0)
+    """
+    return max(0, 5 - math.floor(math.log10(price)))
+
+
+def signed_percent(share: float) -> str:
+    """A share as percent with its sign; what rounds to nothing has none.
+
+    >>> signed_percent(0.00123), signed_percent(-0.000004), signed_percent(-0.01)
+    ('+0.123 %', '0.000 %', '-1.000 %')
+    """
+    text = f"{100 * share:+.3f}"
+    return f"{text if float(text) else text[1:]} %"
 
 
 def _nearest(levels: tuple[float, ...], wanted: float) -> int:

@@ -66,8 +66,11 @@ def train(
     options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes, "--on-bad": on_bad}
     with reporter(quiet=quiet) as progress, _resumable():
         candles = read(tree, progress)
+        from candelabra.pipeline.material import advice
         from candelabra.pipeline.train import train as journey
 
+        for line in advice(candles, tree):
+            progress.note(line)
         commands = (_command("train", paths or (), options),)
         result = journey(tree, candles, folder=folder, progress=progress, resume=resume, commands=commands)
     return _finish("train", result, as_json, paths=tree.candles.paths)
@@ -98,8 +101,11 @@ def demo(
     with reporter(quiet=quiet) as progress, _resumable():
         if paths:
             given = read(tree, progress)
+            from candelabra.pipeline.material import advice
             from candelabra.pipeline.train import train as learn
 
+            for line in advice(given, tree):
+                progress.note(line)
             commands = (_command("demo --candles", paths, options),)
             result = learn(tree, given, folder=folder, progress=progress, commands=commands)
         else:
@@ -190,9 +196,12 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
     parts = f" ({', '.join(f'{name} {seconds:.0f} s' for name, seconds in laps.items())})" if laps else ""
     console.print(f"took:   {result.seconds.get('all', sum(laps.values())):.0f} s{parts}")
     if command != "evaluate":
-        bundle, files = places["bundle"], shlex.join(paths) if paths else "CANDLES"
-        lines = ["next:   open the report in a browser; then", f"        candelabra forecast {bundle} {files}"]
-        lines += [f"        candelabra evaluate {bundle} LATER_CANDLES"]
+        from candelabra.pipeline.demo import CANDLES_FILE
+
+        bundle, simulated = places["bundle"], result.folder / CANDLES_FILE
+        files = shlex.join(paths or [str(simulated)])
+        lines = ["next:   open the report in a browser; then", f"        candelabra forecast {shlex.quote(str(bundle))} {files}"]
+        lines += [f"        candelabra evaluate {shlex.quote(str(bundle))} {'LATER_CANDLES' if paths else files}"]
         lines += [] if paths else ["        candelabra demo --candles YOUR_CANDLES.csv"]
         err().print("\n".join(lines), soft_wrap=True)
     return 0

@@ -9,13 +9,16 @@ from typing import Final
 
 from candelabra.candles.simulate import simulate
 from candelabra.config.tree import Config
+from candelabra.pipeline.material import advice
 from candelabra.pipeline.train import TrainResult, train
 from candelabra.progress import Reporter, Silent
-from candelabra.sources.files import read_with_notes
+from candelabra.sources.files import read_with_notes, write_candles
 
-__all__ = ["DEMO_BARS", "demo", "demo_config"]
+__all__ = ["CANDLES_FILE", "DEMO_BARS", "demo", "demo_config"]
 
 DEMO_BARS: Final = 80_000  # 15-minute bars: 2.3 years, enough for daily bars to teach something and few enough for minutes
+CANDLES_FILE: Final = "candles.parquet"
+"""In a demo's run folder: the simulated candles, for the verbs that come after it."""
 _SYMBOL: Final = "SIM/USDT"
 
 
@@ -34,7 +37,10 @@ def demo(
     runs: Path = Path("runs"),
     progress: Reporter | None = None,
 ) -> TrainResult:
-    """Train on the candles in ``paths`` with ``config``, or on ``bars`` simulated 15-minute bars with `demo_config`."""
+    """Train on the candles in ``paths`` with ``config``, or on ``bars`` simulated 15-minute bars with `demo_config`.
+
+    The simulated candles are left in the run folder as ``candles.parquet``.
+    """
     progress = progress or Silent()
     if paths:
         wanted = config.candles
@@ -45,7 +51,7 @@ def demo(
                 timeframe=wanted.timeframes[0] if len(wanted.timeframes) == 1 else None,
                 on_bad=wanted.on_bad,
             )
-        for line in notes.lines:
+        for line in (*notes.lines, *advice(candles, config)):
             progress.note(line)
         command = f"candelabra demo --candles {' '.join(str(p) for p in paths)}"
         return train(config, candles, folder=folder, runs=runs, progress=progress, commands=(command,))
@@ -53,6 +59,8 @@ def demo(
         market = simulate(_SYMBOL, "15m", bars=bars, seed=config.seed)
     progress.note("this market is SIMULATED: its figures say nothing about real prices; use --candles for your own")
     chosen = demo_config(config)
-    return train(
+    result = train(
         chosen, [market.candles], folder=folder, runs=runs, progress=progress, market={_SYMBOL: market}, commands=("candelabra demo",)
     )
+    write_candles(market.candles, result.folder / CANDLES_FILE)
+    return result

@@ -13,7 +13,8 @@ import torch
 
 from candelabra.bundles.format import Manifest, read_manifest
 from candelabra.bundles.predictor import Predictor
-from candelabra.candles.frame import Candles, format_time
+from candelabra.bundles.verify import require_models
+from candelabra.candles.frame import Candles, format_minute, format_time
 from candelabra.config.text import from_toml, to_toml
 from candelabra.config.tree import Config, config_hash
 from candelabra.errors import DataError
@@ -74,6 +75,7 @@ def evaluate_bundle(
     calibrations = {manifest.model: Calibration.load(bundle / "calibration.json")}
     for name in config.baselines:
         if (bundle / "baselines" / name).is_dir():
+            require_models(manifest, bundle / "baselines" / name)
             models[name] = load_fitted(bundle / "baselines" / name)
             calibrations[name] = Calibration.load(bundle / "baselines" / name / "calibration.json")
     with progress.stage("forecast", total=len(models)):
@@ -97,7 +99,7 @@ def _later(material: Material, manifest: Manifest) -> tuple[Material, tuple[np.n
     if not any(len(r) for r in rows):
         newest = max(int(s.close_time[-1]) for s in material.series)
         raise DataError(
-            f"no candle given closes after {format_time(cut)}, where the bundle's own ranges end (the newest closes "
+            f"no candle given closes after {format_minute(cut)}, where the bundle's own ranges end (the newest closes "
             f"{format_time(newest)}): give later candles, together with enough earlier ones for its features"
         )
     low, high = manifest.ranges["train"]
@@ -113,6 +115,20 @@ def _span(material: Material, rows: Sequence[np.ndarray[tuple[int], np.dtype[np.
     return first, max(int(s.close_time[r[-1]]) for s, r in zip(material.series, rows, strict=True) if len(r))
 
 
+def _already_opened(material: Material, judgement: Judgement, manifest: Manifest) -> str:
+    """A note about judged bars that the bundle's own training run has judged already; empty without any."""
+    start, end = manifest.ranges["test"]
+    times = [s.close_time[rows] for s, rows in zip(material.series, judgement.rows, strict=True)]
+    inside, judged = sum(int(((t > start) & (t <= end)).sum()) for t in times), sum(len(t) for t in times)
+    if not inside:
+        return ""
+    which = "all" if inside == judged else f"{inside:,} of the {judged:,}"
+    return (
+        f"{which} judged bars lie in the bundle's own test range ({format_minute(start)} to {format_minute(end)} UTC), which was opened "
+        "when it was trained: on them this is no fresh evidence"
+    )
+
+
 def _finish(
     bundle: Path, config: Config, material: Material, manifest: Manifest, judgement: Judgement, models: dict[str, FittedModel], place: Path,
     span: tuple[int, int], openings: int, checks: object, started: float,
@@ -124,6 +140,9 @@ def _finish(
         notes.append(
             "the training range is not among the candles given: the unconditional reference comes from the judged range (stricter)"
         )
+    opened = _already_opened(material, judgement, manifest)
+    if opened:
+        notes.append(opened)
     story = Story(config, material, judgement, product, {}, models, {})
     facts = RunFacts(
         symbols=material.symbols,
@@ -134,7 +153,7 @@ def _finish(
         seed=manifest.seed,
         created_ms=int(time.time() * 1000),
         version=manifest.version,
-        simulated=manifest.simulated,
+        simulated=manifest.simulated or any(c.simulated for own in material.candles for c in own),
         trials=judgement.evaluation.trials,
         test_openings=openings,
         summary=summarise(judgement.evaluation, product, config),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.candles.frame import Candles, format_time
 from candelabra.candles.quality import QualityReport, inspect
+from candelabra.candles.timeframe import Timeframe
 from candelabra.config.tree import Config
 from candelabra.errors import DataError, UsageError
 from candelabra.models.base import FitData
@@ -20,7 +22,11 @@ from candelabra.windows.series import Series
 from candelabra.windows.splits import Split, chronological
 from candelabra.windows.targets import Targets, make_targets
 
-__all__ = ["Material", "by_symbol", "prepare"]
+__all__ = ["Material", "advice", "by_symbol", "prepare"]
+
+_LADDER: Final = tuple(map(Timeframe, ("1m", "5m", "15m", "1h", "4h", "1d", "1w")))
+_INSIDE: Final = 12
+"""Bars inside one of the base that a fine arm should have at least, when the candles can give them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +91,8 @@ def prepare(candles: Sequence[Candles], config: Config, *, split: bool = True) -
                 worst = "; ".join(f"{f.kind} ({f.count})" for f in report.findings if f.fatal)
                 raise DataError(f"{symbol} {one.timeframe} cannot teach anything: {worst}: run `candelabra check` on the file for rows")
             quality.append(report)
+    for symbol, own in chosen.items():
+        _require_fine_enough(symbol, [c.timeframe for c in own], recipe)
     series = tuple(build_series({c.timeframe.name: c for c in own}, recipe) for own in chosen.values())
     for one_series in series:
         for tf in recipe.timeframes:
@@ -102,3 +110,56 @@ def prepare(candles: Sequence[Candles], config: Config, *, split: bool = True) -
         rows = tuple(np.arange(len(t)) for t in times)
         parts = Split(rows, rows, rows, rows, cuts_ms=(0, 0, 0, 0, 0), purge_ms=recipe.purge_ms, embargo_ms=0)
     return Material(recipe, tuple(tuple(own) for own in chosen.values()), tuple(quality), series, targets, parts, config.seed)
+
+
+def advice(candles: Sequence[Candles], config: Config) -> list[str]:
+    """What the settings leave lying in these candles, in a sentence per symbol: bars finer than the base that no fine arm reads."""
+    recipe = config.recipe()
+    if recipe.fine or recipe.volatility_timeframe < recipe.base:
+        return []
+    lines = []
+    for symbol, own in by_symbol(candles, config).items():
+        finest = min(c.timeframe for c in own)
+        if not finest < recipe.base or not finest.divides_into(recipe.base):
+            continue
+        able = [f for f in _LADDER if _makes(finest, f) and f.divides_into(recipe.base)]
+        inside = [f for f in able if f.milliseconds * _INSIDE <= recipe.base.milliseconds]
+        lines.append(
+            f"{symbol}: the {finest} candles only make the {recipe.base} bars; for a model that looks inside those bars, "
+            f"--set timeframes.fine={max(inside) if inside else finest}"
+        )
+    return lines
+
+
+def _makes(have: Timeframe, frame: Timeframe) -> bool:
+    return have == frame or (have < frame and have.divides_into(frame))
+
+
+def _require_fine_enough(symbol: str, have: Sequence[Timeframe], recipe: Recipe) -> None:
+    """UsageError when no candles of a symbol can make a timeframe of the recipe, with settings that these candles do fit."""
+    lacking = [frame for frame in recipe.timeframes if not any(_makes(one, frame) for one in have)]
+    if not lacking:
+        return
+    if recipe.base in lacking:
+        finest = min(have)
+        coarse = [f.name for f in _LADDER if finest < f and finest.divides_into(f)][:2]
+        count, unit = int(finest.name[:-1]), finest.name[-1]
+        steps = {"d": (1, 5, 20), "w": (1, 4, 13), "M": (1, 3, 6)}.get(unit, (1, 6, 24))
+        words = {
+            "timeframes.base": finest.name,
+            "timeframes.coarse": ",".join(coarse),
+            "timeframes.fine": "",
+            "timeframes.volatility": "",
+            "windows.horizons": ",".join(f"{n * count}{unit}" for n in steps),
+        }
+        kept = {"timeframes.fine": recipe.fine, "timeframes.volatility": recipe.volatility_timeframe != recipe.base}
+        wanted = " ".join(f"--set {key}={value}" for key, value in words.items() if value or kept.get(key, True))
+        way_out = f"or decide at every {finest} bar: {wanted}"
+    else:
+        fine = ",".join(f.name for f in recipe.fine if f not in lacking)
+        way_out = f"or do without: --set timeframes.fine={fine}"
+        way_out += " --set timeframes.volatility=" if recipe.volatility_timeframe in lacking else ""
+    raise UsageError(
+        f"{symbol}: {lacking[0]} candles cannot be made of {', '.join(map(str, have))}: give candles of {lacking[0]} or of a timeframe "
+        f"that divides it, {way_out}"
+    )
