@@ -235,3 +235,12 @@ def test_columns_are_written_with_the_decimals_asked_for() -> None:
     row = ResultRow("a", "ours", "all", "1h", {"r2": 0.369512, "crps": 0.0020164, "mse": 2.1704e-5})
     cells = [MetricColumn("r2", "", places=3), MetricColumn("crps", "", style="percent", places=4), MetricColumn("mse", "")]
     assert [results._cell(row, c, False).text for c in cells] == ["0.370", "0.2016 %", "2.170×10⁻⁵"]
+
+
+def test_a_skill_panel_shows_every_whisker_and_zero(simulated_inputs: ReportInputs) -> None:
+    for panel in simulated_inputs.skill:
+        times_hundred = 100 if panel.unit else 1
+        low, high = skill._figure(panel)["layout"]["xaxis"]["range"]
+        ends = [times_hundred * v for p in panel.points for v in (p.value, p.low, p.high) if v is not None]
+        assert low < min(0, *ends)
+        assert high > max(0, *ends)

@@ -15,7 +15,7 @@ from candelabra.config.tree import Config
 from candelabra.evaluation.results import Evaluation, Figure, Measure
 from candelabra.evaluation.skill import REFERENCE
 from candelabra.evaluation.verdict import direction
-from candelabra.evaluation.wording import NO_DIRECTION, best_baseline, in_words, is_shrunk, sentence
+from candelabra.evaluation.wording import NO_DIRECTION, ZERO_MEAN, best_baseline, in_words, is_shrunk, sentence
 from candelabra.features.catalog import parse
 from candelabra.features.selection import examine
 from candelabra.metrics.quantiles import covered, pit_histogram, pit_values
@@ -85,7 +85,7 @@ def sections(story: Story) -> dict[str, object]:
 _MEASURES: tuple[tuple[Measure, str, str], ...] = (
     ("r2", "Volatility", "volatility"),
     ("qlike", "Volatility", "volatility"),
-    ("crps", "Distribution of returns", "distribution of returns"),
+    ("crps", "Return distribution", "distribution of returns"),
     ("mse", "Mean return", "mean return"),
 )
 
@@ -93,31 +93,42 @@ _TONES: dict[bool | None, Literal["better", "worse", "level"]] = {True: "better"
 
 
 def _verdict(story: Story) -> Iterator[page.VerdictRow]:
-    """Per horizon: volatility by R2 and QLIKE, the distribution by CRPS, the mean by MSE; each against the best baseline; direction."""
+    """Per horizon: volatility by R2 and QLIKE, the distribution by CRPS, the mean by MSE; each against the best baseline; direction.
+
+    Horizons whose mean was shrunk to 0 share two rows at the end: there is nothing to tell them apart.
+    """
     found = story.evaluation
+    silent: list[str] = []
     for horizon in found.horizons:
         for measure, title, _ in _MEASURES:
             compared = best_baseline(found, story.product, horizon, measure)
             if compared is None:
                 continue
+            if is_shrunk(compared):
+                silent.append(horizon)
+                continue
             words, good = in_words(compared)
-            best, shrunk = compared.baseline, is_shrunk(compared)
             yield page.VerdictRow(
-                what=f"{title}, next {horizon}",
+                what=f"{title}, {horizon}",
                 metric=measure.upper() if measure != "r2" else "R²",
                 ours=found.of(story.product, horizon)[measure].value,
-                baseline="zero forecast" if measure == "mse" else best,
-                baseline_value=found.of(best, horizon)[measure].value,
-                skill=math.nan if shrunk else compared.value,
-                low=math.nan if shrunk else compared.low,
-                high=math.nan if shrunk else compared.high,
-                p_value=None if shrunk else compared.adjusted_p_value,
+                baseline="zero forecast" if measure == "mse" else compared.baseline,
+                baseline_value=found.of(compared.baseline, horizon)[measure].value,
+                skill=compared.value,
+                low=compared.low,
+                high=compared.high,
+                p_value=compared.adjusted_p_value,
                 words=words,
                 unit="" if measure == "r2" else "%",
                 tone=_TONES[good],
             )
-        if (row := _direction(found, story.product, horizon)) is not None:
+        if horizon not in silent and (row := _direction(found, story.product, horizon)) is not None:
             yield row
+    if silent:
+        none = (math.nan,) * 4
+        listed = ", ".join(silent)
+        yield page.VerdictRow(f"Mean return, {listed}", "MSE", math.nan, "zero forecast", *none, None, ZERO_MEAN, tone="level")
+        yield page.VerdictRow(f"Direction, {listed}", "share right", math.nan, "", *none, None, NO_DIRECTION, tone="level")
 
 
 def _direction(found: Evaluation, product: str, horizon: str) -> page.VerdictRow | None:
@@ -128,7 +139,7 @@ def _direction(found: Evaluation, product: str, horizon: str) -> page.VerdictRow
     up = found.up_share.get(horizon, math.nan)
     commoner = max(up, 1.0 - up)
     return page.VerdictRow(
-        what=f"Direction, next {horizon}",
+        what=f"Direction, {horizon}",
         metric="share right",
         ours=figure.value,
         baseline="the commoner direction",

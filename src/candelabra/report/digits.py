@@ -32,17 +32,17 @@ def significant(value: float | None, digits: int = 3) -> str:
 
     >>> significant(0.012345), significant(27123.456, 6), significant(-2.0), significant(float("nan"))
     ('0.0123', '27,123.5', '−2.00', '–')
-    >>> significant(3.112e-5, 4)
-    '3.112×10⁻⁵'
+    >>> significant(3.112e-5, 4), significant(0.99999)
+    ('3.112×10⁻⁵', '1.00')
     """
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0:
         return "0"
+    mantissa, power = f"{value:.{digits - 1}e}".split("e")  # the power after rounding: 0.9999 has that of 1
     if not 1e-4 <= abs(value) < 1e15:
-        mantissa, power = f"{value:.{digits - 1}e}".split("e")
         return f"{mantissa}×10{str(int(power)).translate(RAISED)}".replace("-", "−")
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    places = max(0, digits - 1 - int(power))
     return f"{value:,.{places}f}".replace("-", "−")
 
 

@@ -65,12 +65,21 @@ def _figure(panel: SkillPanel) -> Spec:
             key = {"color": "@muted", "symbol": SYMBOLS[h % len(SYMBOLS)], "size": 8}
             data.append({"type": "scatter", "mode": "markers", "x": [None], "y": [None], "name": label(horizon), "marker": key})
     shapes, notes = _oracle_lines(panel, horizons, times_hundred)
+    height = max(230, 120 + (24 + 9 * len(horizons)) * max(1, len(models))) + (40 if notes else 0)
+    # the oracles' names stand in up to three rows over the plot, and the legend over them
+    above: Spec = {"margin": {"t": 74}, "legend": {"y": round(1 + 42 / (height - 118), 4)}} if notes else {}
     return {
         "data": data,
         "layout": layout(
-            max(230, 120 + (24 + 9 * len(horizons)) * max(1, len(models))),
+            height,
+            **above,
             showlegend=len(horizons) > 1,
-            xaxis={"title": {"text": "%" if panel.unit == "%" else ""}, "zeroline": True, "zerolinewidth": 2, "rangemode": "tozero"},
+            xaxis={
+                "title": {"text": "%" if panel.unit == "%" else ""},
+                "zeroline": True,
+                "zerolinewidth": 2,
+                "range": _reach(panel, times_hundred),
+            },
             yaxis={
                 "tickvals": list(place.values()),
                 "ticktext": [f"<b>{label(m)}</b>" if _is_ours(points, m) else label(m) for m in place],
@@ -82,6 +91,14 @@ def _figure(panel: SkillPanel) -> Spec:
             annotations=notes,
         ),
     }
+
+
+def _reach(panel: SkillPanel, times_hundred: int) -> list[float | None]:
+    """From the lowest to the highest end of any whisker, 0 among them."""
+    ends = [v for p in panel.points for v in (p.value, p.low, p.high) if v is not None and math.isfinite(v)]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    pad = 0.04 * (high - low) or 0.01
+    return column([times_hundred * (low - pad), times_hundred * (high + pad)], 5)
 
 
 def _dots(point: SkillPoint, y: float, times_hundred: int, symbol: str) -> Spec:

@@ -59,7 +59,8 @@ def section(inputs: ReportInputs) -> Section:
     head = ("What", "Measure", "Ours", "Best baseline", "Its figure", "Skill", "95 % interval", "p", "In words")
     drawn = table(head, rows, css="verdict", row_css=[tone(row) for row in inputs.verdict])
     says = (
-        "Skill is the gain over the best baseline, the one that did best on this very test range; p is corrected for the number of trials."
+        "Skill is the gain over the best baseline, the one that did best on this very test range, in forecasts over the time named; p is "
+        "corrected for the number of trials."
     )
     return Section("verdict", "Verdict", "Verdict", drawn + caption(says) + caption(VOCABULARY) + note(trials, "aside"))
 
