@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+
+import pytest
+
+import candelabra
 
 HEAVY = ("torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "numba", "pyarrow", "plotly", "scipy", "onnxruntime")
 VERBS = (
@@ -30,6 +35,28 @@ def test_the_measure_sees_a_heavy_library() -> None:
 def test_importing_the_package_and_its_command_line_is_light() -> None:
     modules = ("candelabra", "candelabra.errors", "candelabra.progress", "candelabra.cli", "candelabra.cli.app")
     assert loaded_after(f"import {', '.join(modules)}") == []
+
+
+DOORS = {
+    "Candles": "candelabra.candles", "Predictor": "candelabra.bundles.predictor", "configure": "candelabra.config.build",
+    "read_candles": "candelabra.sources", "simulate": "candelabra.candles", "train": "candelabra.pipeline.train",
+}  # fmt: skip
+
+
+def test_the_short_doors_lead_to_the_rooms() -> None:
+    assert set(candelabra.__all__) == {*DOORS, "__version__"}
+    assert set(DOORS) <= set(dir(candelabra))
+    for name, room in DOORS.items():
+        assert getattr(candelabra, name) is getattr(importlib.import_module(room), name)
+    with pytest.raises(AttributeError, match=r"'candelabra' has no attribute 'trian'"):
+        _ = candelabra.trian
+
+
+def test_a_short_door_loads_its_own_room_only() -> None:
+    assert loaded_after("import candelabra; dir(candelabra); candelabra.__all__; hasattr(candelabra, 'absent')") == []
+    assert set(loaded_after("import candelabra; candelabra.Candles; candelabra.read_candles")) <= {"numba", "scipy"}
+    script = "from candelabra import *; import candelabra; assert callable(train) and Predictor and configure and simulate"
+    assert "torch" in loaded_after(script)
 
 
 def test_help_of_every_verb_is_light() -> None:
