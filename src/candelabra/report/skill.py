@@ -94,8 +94,10 @@ def _figure(panel: SkillPanel) -> Spec:
 
 
 def _reach(panel: SkillPanel, times_hundred: int) -> list[float | None]:
-    """From the lowest to the highest end of any whisker, 0 among them."""
-    ends = [v for p in panel.points for v in (p.value, p.low, p.high) if v is not None and math.isfinite(v)]
+    """From the lowest to the highest end of any whisker drawn (an oracle's is not), 0 among them."""
+    ends = [
+        v for p in panel.points for v in (p.value, *((p.low, p.high) if p.role != "oracle" else ())) if v is not None and math.isfinite(v)
+    ]
     low, high = min(0.0, *ends), max(0.0, *ends)
     pad = 0.04 * (high - low) or 0.01
     return column([times_hundred * (low - pad), times_hundred * (high + pad)], 5)
