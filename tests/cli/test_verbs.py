@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from candelabra.cli import run as running
+from candelabra.cli.exit_codes import EXIT_CRASH
 from candelabra.cli.app import app
 from candelabra.config.text import from_toml
 from candelabra.config.tree import Config
@@ -129,7 +130,7 @@ def test_a_defect_of_ours_is_kept_in_a_file_and_not_thrown_at_the_user(
     monkeypatch.setattr("candelabra.features.catalog.describe", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ran = run("features", "list")
-    assert ran.code == running.EXIT_CRASH
+    assert ran.code == EXIT_CRASH
     assert "ZeroDivisionError: unlucky" in ran.err
     kept = next(tmp_path.glob("candelabra-error-*.txt"))
     assert str(kept) in ran.err

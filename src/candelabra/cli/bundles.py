@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from candelabra.cli.console import emit_json, facts, out, table
+from candelabra.cli.exit_codes import EXIT_FINDINGS
 from candelabra.cli.options import AsJson
-from candelabra.cli.run import EXIT_FINDINGS
 
 if TYPE_CHECKING:
     from candelabra.bundles.verify import Difference

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from candelabra.cli.console import emit_json, out, table
+from candelabra.cli.exit_codes import EXIT_FINDINGS
 from candelabra.cli.options import AsJson, symbol_name
-from candelabra.cli.run import EXIT_FINDINGS
 
 if TYPE_CHECKING:
     from candelabra.candles.quality import QualityReport

@@ -16,8 +16,8 @@ from typing import Annotated, Final, Literal
 import typer
 
 from candelabra.cli.console import emit_json, out, table
+from candelabra.cli.exit_codes import EXIT_FINDINGS
 from candelabra.cli.options import AsJson
-from candelabra.cli.run import EXIT_FINDINGS
 
 __all__ = ["Line", "doctor", "examine"]
 

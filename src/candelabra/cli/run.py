@@ -7,17 +7,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
+from candelabra.cli.exit_codes import EXIT_CRASH, EXIT_INTERRUPTED, EXIT_USAGE
 from candelabra.errors import CandelabraError, SourceError
 
-__all__ = ["EXIT_CRASH", "EXIT_FINDINGS", "EXIT_INTERRUPTED", "EXIT_USAGE", "run"]
-
-EXIT_FINDINGS: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_CRASH: Final = 70
-"""A defect of the program itself (sysexits.h calls it EX_SOFTWARE)."""
-EXIT_INTERRUPTED: Final = 130
+__all__ = ["run"]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
