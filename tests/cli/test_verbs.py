@@ -14,8 +14,8 @@ import pytest
 import typer
 
 from candelabra.cli import run as running
-from candelabra.cli.exit_codes import EXIT_CRASH
 from candelabra.cli.app import app
+from candelabra.cli.exit_codes import EXIT_CRASH
 from candelabra.config.text import from_toml
 from candelabra.config.tree import Config
 from candelabra.errors import BundleError, DataError, SourceError, UsageError
