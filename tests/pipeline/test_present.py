@@ -15,7 +15,8 @@ from candelabra.evaluation.results import Comparison, Evaluation, Figure, ModelF
 from candelabra.evaluation.skill import REFERENCE
 from candelabra.metrics.significance import words
 from candelabra.pipeline.material import Material
-from candelabra.pipeline.present import Story, _findings, _verdict, summarise
+from candelabra.pipeline.present import Story, _verdict, summarise
+from candelabra.pipeline.present_inputs import findings
 
 HOUR = 3_600_000
 
@@ -26,7 +27,7 @@ def test_a_finding_says_when_it_was_first_in_its_own_column() -> None:
     price = np.array([5.0, 6.0, 5.0, 6.0, 5.0])
     candles = Candles.of("A", "1h", time, price, price, price, price, [1, 1, 0, 1, 1])
     material = cast(Material, SimpleNamespace(quality=[inspect(candles)]))
-    found = {f.what: f for f in _findings(material)}
+    found = {f.what: f for f in findings(material)}
     assert found["gap"].first_ms == time[3]
     assert found["zero volume"].first_ms == time[2]
     assert not found["zero volume"].detail.startswith("2023-11-15")

@@ -16,13 +16,11 @@ from candelabra.evaluation.results import Evaluation, Figure, Measure
 from candelabra.evaluation.skill import REFERENCE
 from candelabra.evaluation.verdict import direction
 from candelabra.evaluation.wording import NO_DIRECTION, ZERO_MEAN, best_baseline, in_words, is_shrunk, sentence
-from candelabra.features.catalog import parse
-from candelabra.features.selection import examine
 from candelabra.metrics.quantiles import covered, pit_histogram, pit_values
 from candelabra.models.base import FittedModel, ModelOutput
-from candelabra.models.inputs import InputSpec
 from candelabra.pipeline.judging import Judgement
 from candelabra.pipeline.material import Material
+from candelabra.pipeline.present_inputs import features, findings, quality, scores
 from candelabra.report import inputs as page
 from candelabra.training.loop import TrainingRun
 
@@ -73,10 +71,10 @@ def sections(story: Story) -> dict[str, object]:
         "skill": tuple(_skill(story)),
         "calibration": tuple(_calibration(story)),
         "learning": tuple(_learning(story.runs)),
-        "quality": tuple(_quality(story.material)),
-        "findings": tuple(_findings(story.material)),
-        "features": tuple(_features(story)),
-        "feature_scores": tuple(_scores(story)),
+        "quality": tuple(quality(story.material)),
+        "findings": tuple(findings(story.material)),
+        "features": tuple(features(story.material, story.models)),
+        "feature_scores": tuple(scores(story.material)),
         "metric_columns": results_columns(),
         "results": tuple(_results(story)),
     }
@@ -344,81 +342,6 @@ def _learning(runs: Mapping[str, Sequence[TrainingRun]]) -> Iterator[page.Learni
                 best_step=run.best_step,
                 stop_reason=run.reason,
             )
-
-
-def _quality(material: Material) -> Iterator[page.SymbolQuality]:
-    reports = iter(material.quality)
-    for own in material.candles:
-        for candles in own:
-            report = next(reports)
-            steps = np.diff(candles.bar)
-            yield page.SymbolQuality(
-                symbol=candles.symbol,
-                timeframe=candles.timeframe.name,
-                bars=len(candles),
-                gaps=int((steps > 1).sum()),
-                missing_bars=int((steps - 1).sum()),
-                longest_gap_bars=int((steps - 1).max(initial=0)),
-                zero_volume_bars=int((candles.volume == 0).sum()),
-                months=tuple(month.month for month in report.coverage),
-                coverage=np.array([month.present / max(1, month.expected) for month in report.coverage], float),
-            )
-
-
-def _findings(material: Material) -> Iterator[page.Finding]:
-    for report in material.quality:
-        for found in report.findings:
-            severity: Literal["error", "note"] = "error" if found.fatal else "note"
-            yield page.Finding(report.symbol, report.timeframe, severity, found.kind, found.count, _as_ms(found.first_time), found.worst)
-
-
-def _as_ms(time: str) -> int | None:
-    """The time that `candles.quality` wrote for people (UTC), None for none.
-
-    >>> _as_ms("2023-11-14 22:13:20"), _as_ms("")
-    (1700000000000, None)
-    """
-    return int(np.datetime64(time, "ms").astype(np.int64)) if time else None
-
-
-def _spec_of(story: Story) -> InputSpec | None:
-    for model in story.models.values():
-        spec = getattr(model, "spec", None)
-        if isinstance(spec, InputSpec):
-            return spec
-    return None
-
-
-def _features(story: Story) -> Iterator[page.FeatureRow]:
-    spec = _spec_of(story)
-    for tf, table in story.material.series[0].features.items():
-        scaler = spec.scalers.get(tf) if spec is not None else None
-        for k, name in enumerate(table.names):
-            centre, scale = (float(scaler.center[k]), float(scaler.scale[k])) if scaler is not None else (None, None)
-            yield page.FeatureRow(name, tf, parse(name).kind.formula, table.warm_up[k], centre, scale)
-
-
-def _scores(story: Story) -> Iterator[page.FeatureScore]:
-    """What each base feature says about volatility to come, on the train range of the first symbol."""
-    series, targets = story.material.series[0], story.material.targets[0]
-    table = series.features[series.base.name]
-    h = len(targets.horizons) - 1
-    # relative to the level, or everything that knows the level would look equally wise
-    target = targets.log_volatility[:, h] - series.level
-    found = examine(table.values, table.names, story.material.split.train[0], target)
-    information = found.information if found.information is not None else np.full(len(table.names), np.nan)
-    rows = story.material.split.train[0]
-    for k, name in enumerate(table.names):
-        x, y = table.values[rows, k].astype(float), target[rows]
-        known = np.isfinite(x) & np.isfinite(y)
-        correlation = float(np.corrcoef(_ranks(x[known]), _ranks(y[known]))[0, 1]) if np.ptp(x[known]) > 0 else 0.0
-        yield page.FeatureScore(
-            name, series.base.name, f"volatility of the next {targets.horizons[h]} above the level", correlation, float(information[k])
-        )
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.argsort(np.argsort(values)).astype(float)
 
 
 def results_columns() -> tuple[page.MetricColumn, ...]:
