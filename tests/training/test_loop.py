@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -272,3 +273,19 @@ def test_a_planted_signal_is_learned_from_the_timeframe_it_is_planted_in(setting
     assert run.best_step > 0
     assert explained(taught, fitted) > 0.5
     assert explained(data, fitted) < 0.3  # and on candles without it there is nothing of the kind
+
+
+def test_tensorboard_files_are_written_when_asked_for(data: FitData, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    train(data, training=replace(SHORT, steps=3, tensorboard=True), folder=tmp_path)
+    assert any(path.name.startswith("events.") and path.stat().st_size > 0 for path in (tmp_path / "seed-5" / "tensorboard").rglob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch about itself
+@pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_training_learns_what_an_eager_one_does(data: FitData) -> None:
+    quiet = replace(TINY, dropout=0.0, arm_dropout=0.0)
+    eager, compiled = (train(data, quiet, replace(SHORT, steps=6, compile=how))[1] for how in ("off", "on"))
+    assert [row["step"] for row in eager] == [row["step"] for row in compiled]
+    np.testing.assert_allclose([r["validation_loss"] for r in compiled], [r["validation_loss"] for r in eager], rtol=1e-4)
