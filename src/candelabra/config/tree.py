@@ -11,6 +11,7 @@ import importlib.util
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from candelabra.candles.timeframe import Timeframe
@@ -34,6 +35,7 @@ __all__ = [
     "config_hash",
     "default_baselines",
     "duration_ms",
+    "time_ms",
 ]
 
 _UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -51,18 +53,49 @@ def duration_ms(text: str, key: str = "a duration") -> int:
     return int(match[1]) * _UNIT_MS[match[2]]
 
 
+def time_ms(text: str, key: str = "a time") -> int:
+    """Milliseconds of a date or time (ISO 8601, UTC unless it says otherwise); UsageError naming ``key`` when it is none.
+
+    >>> time_ms("2023-11-14"), time_ms("2023-11-14T22:13:20+01:00")
+    (1699920000000, 1699996400000)
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(f"{key} = {text!r} is not a date: write it as in 2023-11-14 or 2023-11-14T22:00 (UTC)") from error
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 @dataclass(frozen=True)
 class CandlesSection:
-    """Which candles: files or folders, and what of them; empty ``symbols`` or ``timeframes`` take all that is there."""
+    """Which candles: files or folders, and what of them; empty ``symbols`` or ``timeframes`` take all that is there.
+
+    ``since``, ``until``: dates (UTC) between which bars open and close, empty: no bound.
+    """
 
     paths: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     timeframes: tuple[str, ...] = ()
     on_bad: Literal["refuse", "drop"] = "refuse"
+    since: str = ""
+    until: str = ""
 
     def __post_init__(self) -> None:
         for name in self.timeframes:
             Timeframe(name)
+        first, last = self.since_ms, self.until_ms
+        if first is not None and last is not None and first >= last:
+            raise UsageError(f"candles.since = {self.since!r} is not before candles.until = {self.until!r}: nothing lies between them")
+
+    @property
+    def since_ms(self) -> int | None:
+        """Open time (ms) from which bars count; None: all."""
+        return time_ms(self.since, "candles.since") if self.since else None
+
+    @property
+    def until_ms(self) -> int | None:
+        """Close time (ms) up to which bars count; None: all."""
+        return time_ms(self.until, "candles.until") if self.until else None
 
 
 @dataclass(frozen=True)

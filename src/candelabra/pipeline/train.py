@@ -34,6 +34,7 @@ from candelabra.pipeline.material import Material, prepare
 from candelabra.pipeline.openings import log_opening
 from candelabra.pipeline.present import Story, sections, summarise
 from candelabra.pipeline.selfcheck import check_bundle
+from candelabra.pipeline.start import starting_networks
 from candelabra.progress import Reporter, Silent
 from candelabra.report.inputs import Range, ReportInputs, RunFacts
 from candelabra.report.page import write_report
@@ -87,11 +88,12 @@ def train(
     with progress.stage("candles to features"):
         material = prepare(candles, config)
     seconds["features"] = time.perf_counter() - started
+    start = starting_networks(config, material.recipe, material.split)
     place = resume or folder or runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{config.model.name}-{config_hash(config)}"
     _open_folder(place, config, material, resuming=resume is not None)
 
     lap = time.perf_counter()
-    fitted = fit_models(config, material.fit_data, progress, place / "checkpoints")
+    fitted = fit_models(config, material.fit_data, progress, place / "checkpoints", start)
     seconds["training"] = time.perf_counter() - lap
     lap = time.perf_counter()
     trials, openings = log_opening(
