@@ -22,9 +22,9 @@ from candelabra.errors import BundleError, DataError, SourceError, UsageError
 
 COMMON = {"--config", "--set", "--symbol", "--timeframe", "--json", "--quiet"}
 OPTIONS = {
-    "demo": COMMON | {"--candles", "--size", "--out"},
+    "demo": COMMON | {"--candles", "--size", "--since", "--until", "--out"},
     "check": {"--symbol", "--timeframe", "--json"},
-    "train": COMMON | {"--size", "--on-bad", "--out", "--resume"},
+    "train": COMMON | {"--size", "--on-bad", "--since", "--until", "--start-from", "--out", "--resume"},
     "evaluate": {"--walk-forward", "--folds", "--symbol", "--timeframe", "--out", "--json", "--quiet"},
     "forecast": {"--at", "--symbol", "--timeframe", "--json", "--quiet"},
     "doctor": {"--data", "--json"},
@@ -285,7 +285,7 @@ def test_a_time_that_is_none_is_refused(run: Callable[..., Any], tmp_path: Path)
     ("words", "part"),
     [
         (["--resume", "nowhere"], "no config.toml"),
-        (["--resume", "nowhere", "--size", "tiny"], "leave --config, --set, --size"),
+        (["--resume", "nowhere", "--size", "tiny"], "give it alone"),
         (["x.csv", "--size", "huge"], "tiny, small, base"),
         (["x.csv", "--on-bad", "ignore"], "refuse, drop"),
         (["x.csv", "--config", "absent.toml"], "no config file absent.toml"),

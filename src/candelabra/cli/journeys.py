@@ -166,6 +166,8 @@ def _resumed(run: Path, paths: Sequence[str] | None) -> Config:
     if not file.is_file():
         raise UsageError(f"{run} is no run folder: it has no config.toml; give the folder of an interrupted run, as in runs/<run>")
     tree = from_toml(file.read_text(encoding="utf-8"), str(file))
+    if not paths and not tree.candles.paths and (run / "candles.parquet").is_file():
+        paths = [str(run / "candles.parquet")]  # a demo's own market
     return replace(tree, candles=replace(tree.candles, paths=tuple(paths))) if paths else tree
 
 
@@ -211,7 +213,7 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
     parts = f" ({', '.join(f'{name} {seconds:.0f} s' for name, seconds in laps.items())})" if laps else ""
     console.print(f"took:   {result.seconds.get('all', sum(laps.values())):.0f} s{parts}")
     if command != "evaluate":
-        from candelabra.pipeline.demo import CANDLES_FILE
+        from candelabra.pipeline.train import CANDLES_FILE
 
         bundle, simulated = places["bundle"], result.folder / CANDLES_FILE
         files = shlex.join(paths or [str(simulated)])

@@ -38,12 +38,16 @@ from candelabra.pipeline.start import starting_networks
 from candelabra.progress import Reporter, Silent
 from candelabra.report.inputs import Range, ReportInputs, RunFacts
 from candelabra.report.page import write_report
+from candelabra.sources.files import write_candles
 from candelabra.training.checkpoint import write_atomically
 from candelabra.training.export import export_graphs
 from candelabra.windows.recipe import candles_needed
 from candelabra.windows.splits import PARTS
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["CANDLES_FILE", "TrainResult", "train"]
+
+CANDLES_FILE: Final = "candles.parquet"
+"""In the run folder of a simulated market: its candles, so that the run can be resumed and the verbs that come after have something."""
 
 _LIBRARIES: Final = ("numpy", "torch", "onnxruntime", "lightgbm", "TA-Lib", "transformers")
 
@@ -77,7 +81,7 @@ def train(
 
     ``folder``: the run folder (default: ``<runs>/<UTC>-<model>-<config hash>``). ``resume``: a run folder whose training was
     interrupted; its own config is used and the weights come out as if it had not been. ``market``: the truth of simulated
-    candles, by symbol.
+    candles, by symbol; they are kept in the run folder.
     """
     progress = progress or Silent()
     seconds: dict[str, float] = {}
@@ -91,6 +95,8 @@ def train(
     start = starting_networks(config, material.recipe, material.split)
     place = resume or folder or runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{config.model.name}-{config_hash(config)}"
     _open_folder(place, config, material, resuming=resume is not None)
+    for simulated in () if resume else (market or {}).values():
+        write_candles(simulated.candles, place / CANDLES_FILE)
 
     lap = time.perf_counter()
     fitted = fit_models(config, material.fit_data, progress, place / "checkpoints", start)
