@@ -31,7 +31,7 @@ from candelabra.sources.month_files import MonthFile, decode, encode, month_name
 from candelabra.sources.provenance import Hole, Ledger, Span, check_holes, runs
 from candelabra.sources.tail import TAIL, Revision, Tail, create_tail, is_blank, read_tail, sequence, writing_tail
 
-__all__ = ["QUARANTINE", "Series", "Snapshot", "WriteReport"]
+__all__ = ["QUARANTINE", "Series", "Snapshot", "Summary", "WriteReport", "aside"]
 
 QUARANTINE: Final = "quarantine"
 _TAIL_BARS: Final = 2_000
@@ -57,6 +57,23 @@ class WriteReport:
         return self.added + self.unchanged + self.revised
 
 
+@dataclass(frozen=True)
+class Summary:
+    """A series in figures: bars, open time of the first and end of the last (ms), bars still in the tail, revisions, bytes on the disk.
+
+    ``fetched``: the stretches that were fetched.
+    """
+
+    bars: int
+    start_ms: int
+    end_ms: int
+    tail: int
+    revisions: int
+    bytes: int
+    simulated: bool
+    fetched: tuple[Span, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """A series at one instant: the rows asked for, everything known about its times, and what it is."""
@@ -79,6 +96,10 @@ class Series:
     def __str__(self) -> str:
         return f"{self.symbol} {self.timeframe} of {self.exchange}"
 
+    def facts(self) -> dict[str, str]:
+        """What the header of each of its month files says of it."""
+        return {"exchange": self.exchange, "symbol": self.symbol, "timeframe": self.timeframe.name, "source": self.timeframe.name}
+
     def exists(self) -> bool:
         """Whether something is stored, be it damaged."""
         return (self.folder / MANIFEST).exists() or any(self.folder.glob("????-??.parquet")) or not is_blank(self.folder)
@@ -93,15 +114,34 @@ class Series:
             )
         return found
 
-    def ledger(self) -> Ledger:
-        """What is known about the series' times."""
-        return read_tail(self.folder, self.manifest().tail).ledger
+    def look(self) -> Tail:
+        """The tail as it is now, with all that is known about the series' times."""
+        return read_tail(self.folder, self.manifest().tail)
 
-    def snapshot(self, start_ms: int, end_ms: int) -> Snapshot:
-        """The bars that open in ``[start_ms, end_ms)``. Writers are not waited for: what changes meanwhile is read again."""
+    def summary(self) -> Summary:
+        """The series in figures, from the manifest and the tail; month files are read only where the tail reaches into them."""
+        tail, manifest = self.look(), self.manifest()
+        entries = manifest.files | manifest.pending
+        times = tail.bars.open_time
+        doubles = 0
+        for name in month_names(np.unique(month_of(times))) if len(times) else []:
+            if name in entries and int(times[0]) <= entries[name].last_ms:
+                doubles += int(np.isin(times, self.month(manifest, name).open_time).sum())
+        firsts = [*(e.first_ms for e in entries.values()), *times[:1].tolist()]
+        lasts = [*(e.last_ms for e in entries.values()), *times[-1:].tolist()]
+        end = int(self.timeframe.next(max(lasts))) if lasts else 0
+        size = sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        bars = sum(e.rows for e in entries.values()) + len(times) - doubles
+        fetched = tuple(tail.ledger.covered())
+        return Summary(bars, min(firsts, default=0), end, len(times), tail.revisions, size, manifest.simulated, fetched)
+
+    def snapshot(self, start_ms: int, end_ms: int, tail: Tail | None = None) -> Snapshot:
+        """The bars that open in ``[start_ms, end_ms)``; ``tail``: one just looked at.
+
+        Writers are not waited for: what changes meanwhile is read again.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
-            manifest = self.manifest()
-            tail = read_tail(self.folder, manifest.tail)
+            tail = self.look() if tail is None else tail
             manifest = self.manifest()
             try:
                 parts = [
@@ -110,10 +150,12 @@ class Series:
                     if _meet(month_span(name), (start_ms, end_ms))
                 ]
             except DataError:
-                if attempt < _ATTEMPTS and self._moved(manifest, tail):
+                if attempt < _ATTEMPTS and (self.manifest() != manifest or self.look().sequence != tail.sequence):
+                    tail = None
                     continue
                 raise
             if attempt < 3 and sequence(self.folder, manifest.tail) != tail.sequence:
+                tail = None
                 continue  # a revision folded meanwhile would mix two instants; a busy writer must not hold a reader up for ever
             return Snapshot(over(tail.bars.between(start_ms, end_ms), Bars.joined(parts)), tail.ledger, manifest, tail)
         raise AssertionError("unreachable")
@@ -145,29 +187,28 @@ class Series:
         with writing(self.folder, str(self)):
             self.sweep()
             manifest = self._begun(candles.simulated)
-            tail = read_tail(self.folder, manifest.tail)
-            given = Bars.of(candles)
-            added, revised, old = self._compared(manifest, tail, given)
-            fresh, changed = given.rows(added), given.rows(revised)
-            notes = {"added": runs(fresh.open_time, self.timeframe), "revised": runs(changed.open_time, self.timeframe)}
-            after = tail.ledger.after(candles.span, source, fetched_ms, **notes, holes=told)
-            report = WriteReport(len(fresh), len(given) - len(fresh) - len(changed), len(changed), self._repaired(tail.ledger, fresh))
-            log = _revisions(tail.ledger, old, changed, source, fetched_ms)
-            if len(fresh) > _TAIL_BARS:
-                if log:  # before the files take the new values, the old ones must be on record
-                    with writing_tail(self.folder, manifest.tail) as change:
-                        change.put(changed)
-                        change.log(log)
-                        change.put_ledger(tail.ledger.after((0, 0), source, fetched_ms, revised=notes["revised"]))
-                self._fold(manifest, over(fresh, over(changed, tail.bars)), after)
-            elif len(fresh) or log or after != tail.ledger:
-                with writing_tail(self.folder, manifest.tail) as change:
+            with writing_tail(self.folder, manifest.tail) as change:
+                tail = change.tail
+                given = Bars.of(candles)
+                added, revised, old = self._compared(manifest, tail, given)
+                fresh, changed = given.rows(added), given.rows(revised)
+                log = _revisions(tail.ledger, old, changed, source, fetched_ms)
+                stretches = {"added": runs(fresh.open_time, self.timeframe), "revised": runs(changed.open_time, self.timeframe)}
+                after = tail.ledger.after(candles.span, source, fetched_ms, **stretches, holes=told)
+                at_once = len(fresh) > _TAIL_BARS
+                if not at_once and (len(fresh) or log or after != tail.ledger):
                     change.put(over(fresh, changed))
                     change.log(log)
                     change.put_ledger(after)
-                if len(tail.bars) + len(fresh) + len(changed) > _TAIL_BARS:
-                    self._compact(manifest)
-            return report
+                elif log:  # before files take the new values, the old ones must be on record
+                    change.put(changed)
+                    change.log(log)
+                    change.put_ledger(tail.ledger.after((0, 0), source, fetched_ms, revised=stretches["revised"]))
+            rows = over(changed, tail.bars)
+            if at_once or len(rows) + len(fresh) > _TAIL_BARS:
+                self._fold(manifest, over(fresh, rows), after)
+            repaired = self._repaired(tail.ledger, fresh)
+        return WriteReport(len(fresh), len(given) - len(fresh) - len(changed), len(changed), repaired)
 
     def record(self, span: Span, source: str, fetched_ms: int, holes: Iterable[Hole] = ()) -> None:
         """Note that a stretch was asked for and what is absent in it, without new bars; see `Store.record`."""
@@ -206,14 +247,13 @@ class Series:
         temporaries: dict[Path, Path] = {}
         entries: dict[str, MonthFile] = {}
         months = month_of(rows.open_time)
-        facts = {"exchange": self.exchange, "symbol": self.symbol, "timeframe": self.timeframe.name, "source": self.timeframe.name}
-        facts_ = facts | ({"simulated": True} if manifest.simulated else {})
+        facts = self.facts() | ({"simulated": True} if manifest.simulated else {})
         try:
             for month, name in zip(*_distinct(months), strict=True):
                 new = rows.rows(months == month)
                 whole = over(new, self.month(manifest, name)) if name in manifest.files else new
                 span = [int(whole.open_time[0]), int(self.timeframe.next(whole.open_time[-1]))]
-                data, entries[name] = encode(whole, facts_ | {"span": span})
+                data, entries[name] = encode(whole, facts | {"span": span})
                 path = self.folder / f"{name}.parquet"
                 temporaries[path] = temporary_beside(path, data)
             write_manifest(self.folder, replace(manifest, pending=entries))
@@ -241,7 +281,7 @@ class Series:
         if not self.exists():
             if (self.folder / TAIL).exists():  # left by a writer killed while it began
                 aside(self.folder, TAIL)
-            manifest = Manifest(self.exchange, self.symbol, self.timeframe.name, simulated, create_tail(self.folder))
+            manifest = Manifest(self.exchange, self.symbol, self.timeframe.name, simulated, create_tail(self.folder, simulated))
             write_manifest(self.folder, manifest)
             for parent in (self.folder.parent, self.folder.parent.parent, self.folder.parent.parent.parent):
                 sync_folder(parent)
@@ -275,10 +315,6 @@ class Series:
         covered = np.array(ledger.covered(), np.int64).reshape(-1, 2)
         at = np.searchsorted(covered[:, 0], fresh.open_time, "right") - 1
         return int(((at >= 0) & (fresh.open_time < covered[at, 1])).sum()) if len(covered) else 0
-
-    def _moved(self, manifest: Manifest, tail: Tail) -> bool:
-        """Whether a writer changed something since both were read."""
-        return self.manifest() != manifest or sequence(self.folder, manifest.tail) != tail.sequence
 
 
 def aside(folder: Path, name: str) -> Path:

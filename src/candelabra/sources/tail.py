@@ -23,7 +23,21 @@ from candelabra.errors import DataError, SourceError
 from candelabra.sources.bars import Bars, over
 from candelabra.sources.provenance import Fetched, Hole, Ledger
 
-__all__ = ["TAIL", "Revision", "Tail", "Writing", "create_tail", "is_blank", "read_revisions", "read_tail", "sequence", "writing_tail"]
+__all__ = [
+    "TAIL",
+    "Revision",
+    "Salvage",
+    "Tail",
+    "Writing",
+    "create_tail",
+    "is_blank",
+    "read_revisions",
+    "read_tail",
+    "salvage",
+    "sequence",
+    "unsound_pages",
+    "writing_tail",
+]
 
 TAIL: Final = "tail.sqlite"
 _SCHEMA: Final = """
@@ -66,7 +80,7 @@ class Tail:
     revisions: int
 
 
-def create_tail(folder: Path) -> str:
+def create_tail(folder: Path, simulated: bool) -> str:
     """A new, empty database in ``folder`` (there must be none); gives its id. SourceError when the disk refuses."""
     identity = secrets.token_hex(8)
     with _opened(folder, "rwc") as connection:
@@ -74,7 +88,7 @@ def create_tail(folder: Path) -> str:
         connection.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.strip().split(";")[:-1]:
             connection.execute(statement)
-        _put_state(connection, {"id": identity, "sequence": 0, **{table: [0, 0] for table in _HOLDING}})
+        _put_state(connection, {"id": identity, "simulated": simulated, "sequence": 0, **{table: [0, 0] for table in _HOLDING}})
         connection.execute("COMMIT")
     return identity
 
@@ -115,6 +129,55 @@ def read_revisions(folder: Path, identity: str) -> list[Revision]:
     return [_revision(_unsealed(body, folder)) for body in bodies]
 
 
+@dataclass(frozen=True, eq=False)
+class Salvage:
+    """What of a damaged database is sound row by row; ``bars_lost``: how many bars are known to be missing (None: nobody knows)."""
+
+    id: str | None
+    simulated: bool | None
+    bars: Bars
+    ledger: Ledger
+    revisions: tuple[Revision, ...]
+    bars_lost: int | None
+
+
+def salvage(folder: Path) -> Salvage:
+    """Every row that can be read and fits its check, however damaged the database is."""
+    state: dict[str, Any] = {}
+    states = _read_from_both_ends(folder, "id, body", "state")
+    with contextlib.suppress(DataError, ValueError, KeyError, TypeError):
+        state = _unsealed(str(states[0][1]), folder) if states else {}
+    bars = _sound_bars(_read_from_both_ends(folder, "open_time, candle", "bars"))
+    records: list[Any] = []
+    revisions: list[Any] = []
+    for table, found in (("ledger", records), ("revisions", revisions)):
+        for _, body in sorted(_read_from_both_ends(folder, "number, body", table), key=lambda row: str(row[0]).zfill(20)):
+            with contextlib.suppress(DataError, ValueError):
+                found.append(_unsealed(str(body), folder))
+    lost = state["bars"][0] - len(bars) if state else None
+    ledger, log = _ledger(records), tuple(_revision(fields) for fields in revisions)
+    return Salvage(state.get("id"), state.get("simulated"), bars, ledger, log, lost)
+
+
+def _read_from_both_ends(folder: Path, columns: str, table: str) -> list[tuple[Any, Any]]:
+    """Rows of a table that may break off somewhere, each once, by their key."""
+    found: dict[Any, tuple[Any, Any]] = {}
+    key = columns.split(",")[0]
+    for direction in ("ASC", "DESC"):
+        with contextlib.suppress(DataError, SourceError), _opened(folder, "ro") as connection:
+            connection.text_factory = lambda data: data.decode("utf-8", "replace")
+            for row in connection.execute(f"SELECT {columns} FROM {table} ORDER BY {key} {direction}"):
+                found[row[0]] = row
+    return [found[k] for k in sorted(found, key=lambda k: (isinstance(k, int), k if isinstance(k, int) else 0))]
+
+
+def unsound_pages(folder: Path) -> str:
+    """What SQLite's own check finds wrong in the database's structure; empty when nothing."""
+    with _opened(folder, "ro") as connection:
+        lines = [str(line) for (line,) in connection.execute("PRAGMA integrity_check(3)")]
+    return "" if lines == ["ok"] else "; ".join(line.splitlines()[-1] for line in lines)
+
+
 class Writing:
     """A transaction on the tail: ``tail`` is what it held before; what is put takes effect as one when the block ends."""
 
@@ -122,20 +185,24 @@ class Writing:
         self._connection = connection
         self.tail, self._state, self._numbers = _loaded(connection, folder, identity)
         self._bars, self._ledger = self.tail.bars, list(self._numbers)
+        self.touched = False
 
     def put(self, bars: Bars) -> None:
         """Insert bars, or replace those of the same open time."""
+        self.touched = True
         rows = zip(bars.open_time.tolist(), _packed(bars), strict=True)
         self._connection.executemany("INSERT OR REPLACE INTO bars VALUES (?, ?)", rows)
         self._bars = over(bars, self._bars)
 
     def drop_bars(self) -> None:
         """Take all bars out: they rest in month files now."""
+        self.touched = True
         self._connection.execute("DELETE FROM bars")
         self._bars = Bars.none()
 
     def put_ledger(self, ledger: Ledger) -> None:
         """Keep this ledger in place of the one before."""
+        self.touched = True
         wanted = dict.fromkeys(_ledger_bodies(ledger))
         self._ledger = list(wanted)
         gone = [(number,) for body, number in self._numbers.items() if body not in wanted]
@@ -145,6 +212,7 @@ class Writing:
 
     def log(self, revisions: Iterable[Revision]) -> None:
         """Add revisions to those there are."""
+        self.touched = True
         bodies = [_sealed(json.dumps(astuple(r))) for r in revisions]
         self._connection.executemany("INSERT INTO revisions (body) VALUES (?)", [(body,) for body in bodies])
         count, total = self._state["revisions"]
@@ -171,6 +239,9 @@ def writing_tail(folder: Path, identity: str) -> Iterator[Writing]:
         try:
             change = Writing(connection, folder, identity)
             yield change
+            if not change.touched:
+                connection.execute("ROLLBACK")
+                return
             change.finish()
             connection.execute("COMMIT")
         except BaseException:
