@@ -135,9 +135,11 @@ def _as_decimals(values: NDArray[np.float64]) -> Any:
     for places in range(_PLACES + 1):
         power = 10.0**places
         for some in (values[:64], values):  # most scales fail on the first rows already
-            whole = np.rint(some * power)
-            if not (np.abs(whole) < _EXACT).all():
+            with np.errstate(over="ignore"):
+                rounded = np.rint(some * power)
+            if not (np.abs(rounded) < _EXACT).all():
                 return None
+            whole = rounded.astype(np.int64)  # a zero of negative sign has none as a decimal, and stays a float
             if not ((whole / power).view(np.int64) == some.view(np.int64)).all():
                 break
         else:

@@ -12,11 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from candelabra.disk import sync_folder
 from candelabra.errors import DataError
-from candelabra.sources.bars import Bars, over
+from candelabra.sources.bars import Bars
 from candelabra.sources.care import months_on_disk, proven
 from candelabra.sources.lock import writing
 from candelabra.sources.manifest import MANIFEST, Manifest, write_manifest
@@ -63,9 +61,8 @@ def repair(series: Series) -> list[Mended]:
         if not (done or why_manifest or why_tail or found.doubtful or (manifest and manifest.pending)):
             return []
         simulated = manifest.simulated if manifest else found.simulated or bool(saved.simulated)
-        tail_bars = over(saved.bars, _revised(series, saved, found) if why_tail else Bars.none())
         before = union([*saved.ledger.covered(), *(span for _, span in found.doubtful.values() if span)])
-        present = union(run for bars in (*found.bars.values(), tail_bars) for run in runs(bars.open_time, series.timeframe))
+        present = union(run for bars in (*found.bars.values(), saved.bars) for run in runs(bars.open_time, series.timeframe))
         now = int(time.time() * 1000)
         ledger = saved.ledger
         if why_manifest or why_tail:
@@ -77,7 +74,7 @@ def repair(series: Series) -> list[Mended]:
             done.append(Mended(str(series), f"{name}.parquet", what, tuple(difference(_common(before, span), here))))
         identity = manifest.tail if manifest else saved.id or ""
         if why_tail:
-            identity, where = _new_tail(series, saved, tail_bars, ledger, simulated)
+            identity, where = _new_tail(series, saved, ledger, simulated)
             lost = "nobody knows how many are lost" if saved.bars_lost is None else f"{max(0, saved.bars_lost)} are lost"
             newest = present[-1][1] if present else 0
             floor = int(series.timeframe.floor(now))
@@ -140,27 +137,13 @@ def _months(series: Series, manifest: Manifest | None) -> _Findings:
     return found
 
 
-def _revised(series: Series, saved: Salvage, found: _Findings) -> Bars:
-    """Revised values that the damaged tail held and the month files do not have yet: the log of revisions has them."""
-    latest = {r.open_time_ms: r.new for r in saved.revisions}
-    times = np.array(sorted(latest), np.int64)
-    if not len(times):
-        return Bars.none()
-    bars = Bars(times, np.array([latest[t] for t in times.tolist()], np.float64).T.copy())
-    stored = Bars.joined([found.bars[name] for name in sorted(found.bars)])
-    there = np.isin(times, stored.open_time)
-    bars = bars.rows(there)
-    same = bars.same_values(stored.rows(np.searchsorted(stored.open_time, bars.open_time)))
-    return bars.rows(~same)
-
-
-def _new_tail(series: Series, saved: Salvage, bars: Bars, ledger: Ledger, simulated: bool) -> tuple[str, str]:
+def _new_tail(series: Series, saved: Salvage, ledger: Ledger, simulated: bool) -> tuple[str, str]:
     """A tail with what could be saved in the place of the damaged one; its id, and where that one is now, in words."""
     scratch = series.folder / _SCRATCH
     scratch.mkdir()
     identity = create_tail(scratch, simulated)
     with writing_tail(scratch, identity) as change:
-        change.put(bars)
+        change.put(saved.bars)
         change.put_ledger(ledger)
         change.log(saved.revisions)
     where = "; it was gone"

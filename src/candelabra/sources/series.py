@@ -1,6 +1,7 @@
 """One stored series: rows from month files and tail as one, and writes that can be killed at any instant.
 
-A write goes to the tail in one transaction. When the tail is full, or a write is large, rows are folded into month files:
+A write goes to the tail in one transaction. When the tail is full, or a write is large or revises a month file, rows are folded into
+month files:
 
 1. the new files are written beside their places; 2. the manifest announces them (``pending``); 3. each is renamed to its place;
 4. the manifest has them; 5. one transaction on the tail drops the folded rows and notes what was fetched.
@@ -185,7 +186,6 @@ class Series:
         told = check_holes(holes, candles.span, str(self))
         self.folder.mkdir(parents=True, exist_ok=True)
         with writing(self.folder, str(self)):
-            self.sweep()
             manifest = self._begun(candles.simulated)
             with writing_tail(self.folder, manifest.tail) as change:
                 tail = change.tail
@@ -205,7 +205,9 @@ class Series:
                     change.log(log)
                     change.put_ledger(tail.ledger.after((0, 0), source, fetched_ms, revised=stretches["revised"]))
             rows = over(changed, tail.bars)
-            if at_once or len(rows) + len(fresh) > _TAIL_BARS:
+            # A revised bar of a month file does not rest in the tail: should the tail be lost, the file would give the old value.
+            in_files = bool((~np.isin(changed.open_time, tail.bars.open_time)).any())
+            if at_once or in_files or len(rows) + len(fresh) > _TAIL_BARS:
                 self._fold(manifest, over(fresh, rows), after)
             repaired = self._repaired(tail.ledger, fresh)
         return WriteReport(len(fresh), len(given) - len(fresh) - len(changed), len(changed), repaired)
@@ -215,16 +217,17 @@ class Series:
         told = check_holes(holes, span, str(self))
         if not self.exists():
             raise UsageError(f"nothing of {self} is stored yet: write its first candles before noting what is absent among them")
-        with writing(self.folder, str(self)):
-            manifest = self.manifest()
-            with writing_tail(self.folder, manifest.tail) as change:
-                change.put_ledger(change.tail.ledger.after(span, source, fetched_ms, holes=told))
+        with writing(self.folder, str(self)), writing_tail(self.folder, self._taken_over().tail) as change:
+            change.put_ledger(change.tail.ledger.after(span, source, fetched_ms, holes=told))
 
     def compact(self) -> int:
         """Fold the tail into month files; gives how many bars were folded."""
         with writing(self.folder, str(self)):
-            self.sweep()
-            return self._compact(self.manifest())
+            manifest = self._taken_over()
+            tail = read_tail(self.folder, manifest.tail)
+            if len(tail.bars):
+                self._fold(manifest, tail.bars, tail.ledger)
+            return len(tail.bars)
 
     def sweep(self) -> list[str]:
         """Remove what killed writers left behind (the caller is the only writer); the names removed."""
@@ -233,17 +236,17 @@ class Series:
             path.unlink(missing_ok=True)
         return [path.name for path in left]
 
-    def _compact(self, manifest: Manifest) -> int:
-        tail = read_tail(self.folder, manifest.tail)
-        if len(tail.bars):
-            self._fold(manifest, tail.bars, tail.ledger)
-        elif manifest.pending:
-            write_manifest(self.folder, self.settled(manifest))
-        return len(tail.bars)
+    def _taken_over(self) -> Manifest:
+        """The manifest, with what a killed writer left unfinished cleared up (the caller is the only writer)."""
+        self.sweep()
+        manifest = self.manifest()
+        if manifest.pending:
+            manifest = self.settled(manifest)
+            write_manifest(self.folder, manifest)
+        return manifest
 
     def _fold(self, manifest: Manifest, rows: Bars, ledger: Ledger) -> None:
         """Month files with these rows over what they had; then the tail without bars and with this ledger."""
-        manifest = self.settled(manifest)
         temporaries: dict[Path, Path] = {}
         entries: dict[str, MonthFile] = {}
         months = month_of(rows.open_time)
@@ -286,7 +289,7 @@ class Series:
             for parent in (self.folder.parent, self.folder.parent.parent, self.folder.parent.parent.parent):
                 sync_folder(parent)
             return manifest
-        manifest = self.manifest()
+        manifest = self._taken_over()
         if manifest.simulated != simulated:
             kinds = ("a simulated market", "real candles")
             raise DataError(

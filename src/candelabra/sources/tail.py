@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -49,6 +48,7 @@ CREATE TABLE revisions (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
 _HOLDING: Final = ("bars", "ledger", "revisions")
 _WAIT_MS: Final = 2_000
 """How long to wait for a reader to let go: reads hold the database for milliseconds."""
+_Result = TypeVar("_Result")
 _WORD: Final = 1 << 64
 _ROW_BYTES: Final = 48
 """Five values and the check of a bar."""
@@ -83,7 +83,7 @@ class Tail:
 def create_tail(folder: Path, simulated: bool) -> str:
     """A new, empty database in ``folder`` (there must be none); gives its id. SourceError when the disk refuses."""
     identity = secrets.token_hex(8)
-    with _opened(folder, "rwc") as connection:
+    with _opened(folder, "mode=rwc") as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.strip().split(";")[:-1]:
@@ -97,33 +97,35 @@ def is_blank(folder: Path) -> bool:
     """Whether there is no database, or one whose maker was killed before it held anything."""
     if not (folder / TAIL).exists():
         return True
+
+    def blank(connection: sqlite3.Connection) -> bool:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return not any(connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in tables if name in _HOLDING)
+
     try:
-        with _opened(folder, "ro") as connection:
-            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return not any(connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in tables if name in _HOLDING)
+        return _read(folder, blank)
     except DataError:
         return False
 
 
 def read_tail(folder: Path, identity: str) -> Tail:
     """The tail as it is now; never waits for a writer. DataError when it is missing, damaged or not the one of this id."""
-    with _opened(folder, "ro") as connection:
-        connection.execute("BEGIN")
-        return _loaded(connection, folder, identity)[0]
+    return _read(folder, lambda connection: _loaded(connection, folder, identity)[0])
 
 
 def sequence(folder: Path, identity: str) -> int:
     """The tail's number of changes: equal numbers, equal content."""
-    with _opened(folder, "ro") as connection:
-        return int(_state(connection, folder, identity)["sequence"])
+    return _read(folder, lambda connection: int(_state(connection, folder, identity)["sequence"]))
 
 
 def read_revisions(folder: Path, identity: str) -> list[Revision]:
     """Every revision in the order they came; DataError when one is damaged or gone."""
-    with _opened(folder, "ro") as connection:
-        connection.execute("BEGIN")
-        wanted = _state(connection, folder, identity)["revisions"]
-        bodies = [str(body) for (body,) in connection.execute("SELECT body FROM revisions ORDER BY number")]
+
+    def rows(connection: sqlite3.Connection) -> tuple[list[int], list[str]]:
+        wanted: list[int] = _state(connection, folder, identity)["revisions"]
+        return wanted, [str(body) for (body,) in connection.execute("SELECT body FROM revisions ORDER BY number")]
+
+    wanted, bodies = _read(folder, rows)
     if [len(bodies), _total(map(_check, bodies))] != wanted:
         raise _damaged(folder, "the revisions do not fit their checks")
     return [_revision(_unsealed(body, folder)) for body in bodies]
@@ -164,17 +166,20 @@ def _read_from_both_ends(folder: Path, columns: str, table: str) -> list[tuple[A
     found: dict[Any, tuple[Any, Any]] = {}
     key = columns.split(",")[0]
     for direction in ("ASC", "DESC"):
-        with contextlib.suppress(DataError, SourceError), _opened(folder, "ro") as connection:
+
+        def collect(connection: sqlite3.Connection, order: str = f"{key} {direction}") -> None:
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
-            for row in connection.execute(f"SELECT {columns} FROM {table} ORDER BY {key} {direction}"):
+            for row in connection.execute(f"SELECT {columns} FROM {table} ORDER BY {order}"):
                 found[row[0]] = row
+
+        with contextlib.suppress(DataError, SourceError):
+            _read(folder, collect)
     return [found[k] for k in sorted(found, key=lambda k: (isinstance(k, int), k if isinstance(k, int) else 0))]
 
 
 def unsound_pages(folder: Path) -> str:
     """What SQLite's own check finds wrong in the database's structure; empty when nothing."""
-    with _opened(folder, "ro") as connection:
-        lines = [str(line) for (line,) in connection.execute("PRAGMA integrity_check(3)")]
+    lines = _read(folder, lambda connection: [str(line) for (line,) in connection.execute("PRAGMA integrity_check(3)")])
     return "" if lines == ["ok"] else "; ".join(line.splitlines()[-1] for line in lines)
 
 
@@ -233,7 +238,7 @@ def writing_tail(folder: Path, identity: str) -> Iterator[Writing]:
     The caller holds the series' writer lock. The log is folded into the database at once, since SQLite ends reading a log at the
     first frame that does not fit its checksum: a flipped bit there would take back what was acknowledged without a word.
     """
-    with _opened(folder, "rw") as connection:
+    with _opened(folder, "mode=rw") as connection:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -251,21 +256,33 @@ def writing_tail(folder: Path, identity: str) -> Iterator[Writing]:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def _read(folder: Path, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    """What ``work`` makes of the database at one instant.
+
+    Even a reader needs a little space for what SQLite's readers and writers share. Where there is none (a full disk, one that
+    cannot be written) and no log waits to be read, the database is read as it lies.
+    """
+    log = folder / f"{TAIL}-wal"
+    for mode in ("mode=ro", "mode=ro&immutable=1"):
+        try:
+            with _opened(folder, mode) as connection:
+                connection.execute("BEGIN")
+                return work(connection)
+        except SourceError as error:
+            if error.retryable or mode != "mode=ro" or (log.exists() and log.stat().st_size):
+                raise
+    raise AssertionError("unreachable")
+
+
 @contextlib.contextmanager
 def _opened(folder: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """The database in ``folder``; what SQLite raises comes out as DataError or SourceError."""
     path = folder / TAIL
-    extra = ""
-    if mode == "ro" and not os.access(folder, os.W_OK):
-        log = path.with_name(f"{TAIL}-wal")
-        extra = "" if log.exists() and log.stat().st_size else "&immutable=1"  # on a disk nobody can write there is no log to share
     connection: sqlite3.Connection | None = None
     try:
-        if mode != "rwc" and not path.is_file():
+        if "rwc" not in mode and not path.is_file():
             raise _damaged(folder, "it is not there")
-        connection = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode={mode}{extra}", uri=True, isolation_level=None, timeout=_WAIT_MS / 1000
-        )
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=_WAIT_MS / 1000)
         connection.execute("PRAGMA cell_size_check=ON")
         yield connection
     except sqlite3.Error as error:
