@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import resource
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,88 +14,39 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from candelabra.candles import Candles
 from candelabra.errors import SourceError
 from candelabra.sources import series, tail
 from candelabra.sources.bars import Bars
 from candelabra.sources.store import Store
+from candelabra.testing.store_faults import Kills, crowd, kill_writers, put
+from candelabra.testing.store_faults import numbered_bars as bars
 from candelabra.testing.stores import answers, damaged, example_store, outcome, repaired_wrongly
-
-MINUTE = 60_000
-MONTH_END = 1_580_515_200_000
-
-
-def bars(first: int, last: int) -> Candles:
-    """Bars by number, the same whoever asks; the month ends at number 40."""
-    k = np.arange(first, last)
-    close = 100.0 + k % 97
-    return Candles.of("BTC/USDT", "1m", MONTH_END + MINUTE * (k - 40), close, close + 1, close - 1, close, k + 1.0)
-
-
-def put(store: Store, first: int, last: int) -> series.WriteReport:
-    return store.write(bars(first, last), exchange="binance", source="test")
-
-
-WRITER = """
-import random, sys
-sys.path.insert(0, {tests!r})
-from candelabra.sources import series
-from candelabra.sources.store import Store
-from test_store_faults import put
-series._TAIL_BARS = 40
-store, first, choose = Store.open({root!r}), int(sys.argv[1]), random.Random(int(sys.argv[2]))
-print("begin", flush=True)
-while True:
-    count = choose.choice([1, 1, 1, 7, 60])
-    put(store, first, first + count)
-    first += count
-    print(first, flush=True)
-"""
-
-
-def kill_at_random_moments(root: Path, times: int, seed: int) -> None:
-    choose, done = random.Random(seed), 0
-    Store.create(root)
-    script = WRITER.format(tests=str(Path(__file__).parent), root=str(root))
-    for number in range(times):
-        with subprocess.Popen([sys.executable, "-c", script, str(done), str(number)], stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == "begin\n"
-            time.sleep(choose.uniform(0, 0.4))
-            writer.send_signal(signal.SIGKILL)
-            said = writer.stdout.read().split()
-        acknowledged = int(said[-1]) if said else done
-        store = Store.open(root)
-        if not store.series():
-            assert acknowledged == 0
-            continue
-        got = store.read("BTC/USDT", "1m")
-        assert acknowledged <= len(got) <= acknowledged + 60, f"kill {number}: {acknowledged} were acknowledged, {len(got)} are there"
-        assert got.fingerprint == bars(0, len(got)).fingerprint
-        assert [f for f in store.verify() if not f.harmless] == []
-        done = len(got)
-    put(store, done, done + 1)
-    folder = store.one("BTC/USDT", "1m").folder
-    assert not list(folder.glob(".*")), "the next writer clears what killed ones left"
-    assert done > times, "the writers were killed before they wrote"
 
 
 def test_a_writer_killed_at_a_random_moment_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
-    kill_at_random_moments(tmp_path / "s", 4, seed=1)
+    assert_nothing_lost(kill_writers(tmp_path / "s", 4, seed=1), tmp_path / "s")
 
 
 @pytest.mark.slow
 def test_fifty_kills(tmp_path: Path) -> None:
-    kill_at_random_moments(tmp_path / "s", 50, seed=2)
+    assert_nothing_lost(kill_writers(tmp_path / "s", 50, seed=2), tmp_path / "s")
+
+
+def assert_nothing_lost(found: Kills, root: Path) -> None:
+    assert (found.unreadable, found.lost, found.wrong, found.findings) == (0, 0, 0, 0)
+    assert found.acknowledged > found.kills, "the writers were killed before they wrote"
+    store = Store.open(root)
+    put(store, found.acknowledged, found.acknowledged + 1)
+    assert store.verify() == [], "the next writer clears what killed ones left"
+    assert not list(store.one("BTC/USDT", "1m").folder.glob(".*"))
 
 
 EVERY_INSTANT = """
 import os, shutil, sqlite3, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
 from candelabra.sources import series
 from candelabra.sources.store import Store
-from test_store_faults import bars, put
+from candelabra.testing.store_faults import numbered_bars as bars, put
 series._TAIL_BARS = 40
 base = Path({base!r})
 put(Store.create(base), 0, 70)      # two month files
@@ -165,7 +112,7 @@ print(instants)
 
 def die_everywhere(tmp_path: Path, stride: int) -> int:
     """Every sync, rename and SQLite call of an append, a fold, a large write and a first write is a process's last, in turn."""
-    script = EVERY_INSTANT.format(tests=str(Path(__file__).parent), base=str(tmp_path / "base"), stride=stride)
+    script = EVERY_INSTANT.format(base=str(tmp_path / "base"), stride=stride)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
@@ -292,55 +239,9 @@ def test_where_files_cannot_grow_old_bars_stay_whole(tmp_path: Path, limit: int)
     assert store.verify() == []
 
 
-CROWD = """
-import sys, time
-sys.path.insert(0, {tests!r})
-from candelabra.errors import SourceError
-from candelabra.sources import series
-from candelabra.sources.store import Store
-from test_store_faults import put
-series._TAIL_BARS = 40
-store, mine = Store.open({root!r}), int(sys.argv[1])
-longest = refused = 0
-for k in range(mine, {bars}, 4):
-    while True:
-        start = time.monotonic()
-        try:
-            put(store, k, k + 1)
-            break
-        except SourceError as error:
-            assert error.retryable, error
-            refused += 1
-            longest = max(longest, time.monotonic() - start)
-print(refused, longest)
-"""
-
-
-def crowd(root: Path, count: int) -> None:
-    """Four processes write every fourth bar each, while this one reads."""
-    store = Store.create(root)
-    put(store, 0, 1)
-    script = CROWD.format(tests=str(Path(__file__).parent), root=str(root), bars=count)
-    writers = [subprocess.Popen([sys.executable, "-c", script, str(k)], stdout=subprocess.PIPE, text=True) for k in range(4)]
-    reads, seen = 0, 1
-    while any(w.poll() is None for w in writers):
-        got = store.read("BTC/USDT", "1m")
-        assert len(got) >= seen, "a bar that was read is gone"
-        assert got.fingerprint == bars(0, count).rows(np.isin(bars(0, count).open_time, got.open_time)).fingerprint
-        reads, seen = reads + 1, len(got)
-        time.sleep(0.05)
-    said = [w.communicate()[0].split() for w in writers]
-    assert [w.returncode for w in writers] == [0] * 4
-    assert all(float(longest) < 1 for _, longest in said), said
-    assert store.read("BTC/USDT", "1m").fingerprint == bars(0, count).fingerprint
-    assert (store.verify(), store.revisions("BTC/USDT", "1m"), reads > 1) == ([], [], True)
-
-
-def test_four_writers_lose_and_double_nothing_and_readers_go_on(tmp_path: Path) -> None:
-    crowd(tmp_path / "s", 80)
-
-
-@pytest.mark.slow
-def test_four_writers_for_longer(tmp_path: Path) -> None:
-    crowd(tmp_path / "s", 600)
-    shutil.rmtree(tmp_path / "s")
+@pytest.mark.parametrize("count", [80, pytest.param(600, marks=pytest.mark.slow)])
+def test_four_writers_lose_and_double_nothing_and_readers_go_on(tmp_path: Path, count: int) -> None:
+    found = crowd(tmp_path / "s", count)
+    assert (found.lost, found.wrong, found.reads_that_failed) == (0, 0, 0)
+    assert found.longest_s < 1
+    assert found.reads > 1

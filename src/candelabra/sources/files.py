@@ -24,6 +24,7 @@ from candelabra.errors import CandelabraError, DataError, SourceError, UsageErro
 from candelabra.registry import did_you_mean
 from candelabra.sources.columns import Columns, read_columns, split_symbol
 from candelabra.sources.settle import OnBad, ReadNotes, frame_of, joined, settled
+from candelabra.sources.stored import is_stored, stored_candles
 
 __all__ = ["ReadNotes", "from_frame", "read_candles", "read_raw", "read_raw_apart", "read_with_notes", "to_pandas", "write_candles"]
 
@@ -43,7 +44,8 @@ def read_candles(
     and volume in any order. Symbol and timeframe come from a column ``symbol``, the file's name (``binance_BTCUSDT_1h.parquet``) and
     the most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of one series are joined. Rows that
     repeat exactly and the bar still forming are left out (:func:`read_with_notes` says how many). ``on_bad="drop"`` leaves out rows
-    that are not candles instead of refusing. Raises DataError naming file, row and time, SourceError when a file cannot be opened.
+    that are not candles instead of refusing. The folder of a store, or of an exchange in one, gives what is stored; ``timeframe`` may
+    then be any that can be made of it. Raises DataError naming file, row and time, SourceError when a file cannot be opened.
     """
     return read_with_notes(paths, symbol=symbol, timeframe=timeframe, on_bad=on_bad)[0]
 
@@ -213,7 +215,10 @@ def _files(paths: Paths) -> tuple[list[Path], bool]:
     gathered = len(given) > 1
     for one in given:
         path = Path(one)
-        if path.is_dir():
+        if is_stored(path):
+            gathered = True
+            files.append(path)
+        elif path.is_dir():
             gathered = True
             inside = sorted(p for p in path.iterdir() if p.name.lower().endswith(_ENDINGS) and not p.name.startswith("."))
             if not inside:
@@ -234,6 +239,8 @@ def _files(paths: Paths) -> tuple[list[Path], bool]:
 
 
 def _read_file(path: Path, symbol: str | None, wanted: Timeframe | None, many: bool) -> list[tuple[str, RawCandles]]:
+    if is_stored(path):
+        return stored_candles(path, symbol, wanted)
     venue, named_symbol, named_frame = _from_name(path.name)
     if many and ((symbol and named_symbol and named_symbol != symbol) or (wanted and named_frame and named_frame != wanted)):
         return []
