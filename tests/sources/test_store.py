@@ -365,9 +365,37 @@ def test_a_summary_counts_each_bar_once(store: Store) -> None:
     put(store, candles)
     put(store, other(candles, [2990]))
     put(store, market(3005))
+    put(store, market(3007))
     summary = store.one("BTC/USDT", "1m").summary()
-    assert (summary.bars, summary.tail, summary.revisions) == (3005, 6, 2)
-    assert (summary.start_ms, summary.end_ms) == (candles.open_time[0], candles.open_time[0] + 3005 * MINUTE)
+    assert (summary.bars, summary.tail, summary.revisions) == (3007, 2, 2)
+    assert (summary.start_ms, summary.end_ms) == (candles.open_time[0], candles.open_time[0] + 3007 * MINUTE)
+
+
+@pytest.mark.parametrize("when", ["manifest", "month", "sequence"])
+@pytest.mark.parametrize("begun", [False, True], ids=["first fold", "later fold"])
+def test_a_fold_in_the_middle_of_a_read_hides_no_bar(store: Store, when: str, begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, market(30))
+    if begun:
+        store.compact()
+        put(store, market(60))
+    before = len(store.read("BTC/USDT", "1m"))
+    one, place = store.one("BTC/USDT", "1m"), series if when == "sequence" else series.Series
+    real, turns = getattr(place, when), [0]
+
+    def after_a_fold(*arguments: object) -> object:
+        monkeypatch.setattr(place, when, real)
+        turns[0] += 1
+        put(store, market(before + turns[0]))
+        store.compact()
+        if turns[0] < 3:
+            monkeypatch.setattr(place, when, after_a_fold)
+        return real(*arguments)
+
+    monkeypatch.setattr(place, when, after_a_fold)
+    got = one.snapshot(0, 1 << 50)
+    assert turns[0] or when == "month"
+    assert len(got.bars) >= before
+    assert got.bars.open_time.tolist() == market(len(got.bars)).open_time.tolist()
 
 
 def test_the_manifest_is_plain_json_with_hash_rows_and_range(store: Store) -> None:

@@ -30,9 +30,9 @@ from candelabra.sources.lock import writing
 from candelabra.sources.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from candelabra.sources.month_files import MonthFile, decode, encode, month_names, month_of, month_span
 from candelabra.sources.provenance import Hole, Ledger, Span, check_holes, runs
-from candelabra.sources.tail import TAIL, Revision, Tail, create_tail, is_blank, read_tail, sequence, writing_tail
+from candelabra.sources.tail import TAIL, Revision, Tail, create_tail, foreign, is_blank, read_tail, sequence, writing_tail
 
-__all__ = ["QUARANTINE", "Series", "Snapshot", "Summary", "WriteReport", "aside"]
+__all__ = ["QUARANTINE", "Look", "Series", "Snapshot", "Summary", "WriteReport", "aside"]
 
 QUARANTINE: Final = "quarantine"
 _TAIL_BARS: Final = 2_000
@@ -76,13 +76,20 @@ class Summary:
 
 
 @dataclass(frozen=True, eq=False)
+class Look:
+    """A series without its month files: what the manifest vouches for, and the tail, which is not older."""
+
+    manifest: Manifest
+    tail: Tail
+
+
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """A series at one instant: the rows asked for, everything known about its times, and what it is."""
 
     bars: Bars
     ledger: Ledger
     manifest: Manifest
-    tail: Tail
 
 
 @dataclass(frozen=True)
@@ -115,13 +122,25 @@ class Series:
             )
         return found
 
-    def look(self) -> Tail:
-        """The tail as it is now, with all that is known about the series' times."""
-        return read_tail(self.folder, self.manifest().tail)
+    def look(self) -> Look:
+        """The tail, with all that is known about the series' times, and the manifest, in this order.
+
+        A fold moves bars from the tail to files and then drops them there: a manifest older than the tail could know of neither.
+        """
+        try:
+            tail = read_tail(self.folder)
+        except DataError:
+            self.manifest()  # when that is damaged too, it is the first thing to say
+            raise
+        manifest = self.manifest()
+        if manifest.tail != tail.id:
+            raise foreign(self.folder)
+        return Look(manifest, tail)
 
     def summary(self) -> Summary:
         """The series in figures, from the manifest and the tail; month files are read only where the tail reaches into them."""
-        tail, manifest = self.look(), self.manifest()
+        seen = self.look()
+        tail, manifest = seen.tail, seen.manifest
         entries = manifest.files | manifest.pending
         times = tail.bars.open_time
         doubles = 0
@@ -136,14 +155,14 @@ class Series:
         fetched = tuple(tail.ledger.covered())
         return Summary(bars, min(firsts, default=0), end, len(times), tail.revisions, size, manifest.simulated, fetched)
 
-    def snapshot(self, start_ms: int, end_ms: int, tail: Tail | None = None) -> Snapshot:
-        """The bars that open in ``[start_ms, end_ms)``; ``tail``: one just looked at.
+    def snapshot(self, start_ms: int, end_ms: int, seen: Look | None = None) -> Snapshot:
+        """The bars that open in ``[start_ms, end_ms)``; ``seen``: from a look just taken.
 
         Writers are not waited for: what changes meanwhile is read again.
         """
         for attempt in range(1, _ATTEMPTS + 1):
-            tail = self.look() if tail is None else tail
-            manifest = self.manifest()
+            seen = self.look() if seen is None else seen
+            manifest, tail = seen.manifest, seen.tail
             try:
                 parts = [
                     self.month(manifest, name, start_ms, end_ms)
@@ -151,14 +170,15 @@ class Series:
                     if _meet(month_span(name), (start_ms, end_ms))
                 ]
             except DataError:
-                if attempt < _ATTEMPTS and (self.manifest() != manifest or self.look().sequence != tail.sequence):
-                    tail = None
-                    continue
-                raise
+                now = self.look()
+                if attempt == _ATTEMPTS or (now.manifest == manifest and now.tail.sequence == tail.sequence):
+                    raise
+                seen = now
+                continue
             if attempt < 3 and sequence(self.folder, manifest.tail) != tail.sequence:
-                tail = None
+                seen = None
                 continue  # a revision folded meanwhile would mix two instants; a busy writer must not hold a reader up for ever
-            return Snapshot(over(tail.bars.between(start_ms, end_ms), Bars.joined(parts)), tail.ledger, manifest, tail)
+            return Snapshot(over(tail.bars.between(start_ms, end_ms), Bars.joined(parts)), tail.ledger, manifest)
         raise AssertionError("unreachable")
 
     def month(self, manifest: Manifest, name: str, start_ms: int | None = None, end_ms: int | None = None) -> Bars:

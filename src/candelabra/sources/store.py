@@ -27,8 +27,8 @@ from candelabra.sources.bars import Bars
 from candelabra.sources.care import Finding, verify
 from candelabra.sources.provenance import Fetched, Hole, Span, difference, union
 from candelabra.sources.repair import Mended, repair
-from candelabra.sources.series import QUARANTINE, Series, WriteReport
-from candelabra.sources.tail import Revision, Tail, read_revisions
+from candelabra.sources.series import QUARANTINE, Look, Series, WriteReport
+from candelabra.sources.tail import Revision, read_revisions
 
 __all__ = ["MARKER", "Fetched", "Finding", "Hole", "Mended", "Revision", "Series", "Store", "WriteReport"]
 
@@ -155,8 +155,8 @@ class Store:
         that is needed is damaged.
         """
         frame = timeframe(timeframe_)
-        chosen, (start, end), tail = self._chosen(symbol, frame, start_ms, end_ms, exchange)
-        snapshot = chosen.snapshot(start, end, tail)
+        chosen, (start, end), seen = self._chosen(symbol, frame, start_ms, end_ms, exchange)
+        snapshot = chosen.snapshot(start, end, seen)
         simulated = snapshot.manifest.simulated
         made: list[Candles] = []
         for a, b in _within(snapshot.ledger.covered(), start, end):
@@ -183,9 +183,9 @@ class Store:
         moment that was fetched.
         """
         series = self.one(symbol, timeframe_, exchange)
-        tail = series.look()
-        start, end = _on_grid(_bounds(tail.ledger.covered(), start_ms, end_ms), series.timeframe)
-        snapshot = series.snapshot(start, end, tail)
+        seen = series.look()
+        start, end = _on_grid(_bounds(seen.tail.ledger.covered(), start_ms, end_ms), series.timeframe)
+        snapshot = series.snapshot(start, end, seen)
         return snapshot.ledger.gaps(snapshot.bars.open_time, series.timeframe, start, end)
 
     def spans_not_fetched(
@@ -194,7 +194,7 @@ class Store:
         """What of ``[start_ms, end_ms)`` nobody was asked for yet: all of it when the series is not stored at all."""
         if not self.series(symbol, timeframe_, exchange):
             return [(start_ms, end_ms)]
-        return self.one(symbol, timeframe_, exchange).look().ledger.not_fetched(start_ms, end_ms)
+        return self.one(symbol, timeframe_, exchange).look().tail.ledger.not_fetched(start_ms, end_ms)
 
     def provenance(
         self,
@@ -208,7 +208,7 @@ class Store:
         """Where the bars of a stored series came from and when, stretch by stretch."""
         series = self.one(symbol, timeframe_, exchange)
         low, high = start_ms if start_ms is not None else -(1 << 62), end_ms if end_ms is not None else 1 << 62
-        return [f for f in series.look().ledger.fetched if f.start_ms < high and low < f.end_ms]
+        return [f for f in series.look().tail.ledger.fetched if f.start_ms < high and low < f.end_ms]
 
     def revisions(self, symbol: str, timeframe_: str | Timeframe, *, exchange: str | None = None) -> list[Revision]:
         """Every stored bar that was given other values later, in the order that was noticed."""
@@ -231,21 +231,21 @@ class Store:
 
     def _chosen(
         self, symbol: str, frame: Timeframe, start_ms: int | None, end_ms: int | None, exchange: str | None
-    ) -> tuple[Series, Span, Tail]:
-        """The series to read from, from when to when, and its tail."""
+    ) -> tuple[Series, Span, Look]:
+        """The series to read from, from when to when, and how it looks."""
         fitting = [s for s in self.series(symbol, None, exchange) if s.timeframe.divides_into(frame)]
         places = sorted({s.exchange for s in fitting})
         if len(places) > 1:
             raise UsageError(f"{symbol} is stored from {', '.join(places)}: prices differ by exchange, so say which")
         if not fitting:
             raise self._absent(symbol, frame, exchange)
-        tails = {s: s.look() for s in fitting}
-        covered = {s: tail.ledger.covered() for s, tail in tails.items()}
+        looks = {s: s.look() for s in fitting}
+        covered = {s: look.tail.ledger.covered() for s, look in looks.items()}
         start, end = _bounds(union(c for spans in covered.values() for c in spans), start_ms, end_ms)
         got = {s: sum(b - a for a, b in _within(spans, start, end)) for s, spans in covered.items()}
         best = max(got.values())
         chosen = next(s for s in fitting if got[s] == best)
-        return chosen, _on_grid((start, end), chosen.timeframe), tails[chosen]
+        return chosen, _on_grid((start, end), chosen.timeframe), looks[chosen]
 
     def _series(self, exchange: str, symbol: str, frame: Timeframe) -> Series:
         if not _EXCHANGE.fullmatch(exchange):

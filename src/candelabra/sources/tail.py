@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 
@@ -29,6 +31,7 @@ __all__ = [
     "Tail",
     "Writing",
     "create_tail",
+    "foreign",
     "is_blank",
     "read_revisions",
     "read_tail",
@@ -108,8 +111,8 @@ def is_blank(folder: Path) -> bool:
         return False
 
 
-def read_tail(folder: Path, identity: str) -> Tail:
-    """The tail as it is now; never waits for a writer. DataError when it is missing, damaged or not the one of this id."""
+def read_tail(folder: Path, identity: str | None = None) -> Tail:
+    """The tail as it is now; never waits for a writer. DataError when it is missing, damaged or not the one of this id, if given."""
     return _read(folder, lambda connection: _loaded(connection, folder, identity)[0])
 
 
@@ -282,7 +285,7 @@ def _opened(folder: Path, mode: str) -> Iterator[sqlite3.Connection]:
     try:
         if "rwc" not in mode and not path.is_file():
             raise _damaged(folder, "it is not there")
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=_WAIT_MS / 1000)
+        connection = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{mode}", uri=True, isolation_level=None, timeout=_WAIT_MS / 1000)
         connection.execute("PRAGMA cell_size_check=ON")
         yield connection
     except sqlite3.Error as error:
@@ -310,7 +313,12 @@ def _damaged(folder: Path, why: str) -> DataError:
     )
 
 
-def _loaded(connection: sqlite3.Connection, folder: Path, identity: str) -> tuple[Tail, dict[str, Any], dict[str, int]]:
+def foreign(folder: Path) -> DataError:
+    """The error for a tail that is not the one its manifest names."""
+    return _damaged(folder, "it belongs to another manifest")
+
+
+def _loaded(connection: sqlite3.Connection, folder: Path, identity: str | None) -> tuple[Tail, dict[str, Any], dict[str, int]]:
     state = _state(connection, folder, identity)
     rows = connection.execute("SELECT open_time, candle FROM bars ORDER BY open_time").fetchall()
     bars = _sound_bars(rows)
@@ -323,13 +331,13 @@ def _loaded(connection: sqlite3.Connection, folder: Path, identity: str) -> tupl
     return Tail(state["id"], state["sequence"], bars, ledger, state["revisions"][0]), state, numbers
 
 
-def _state(connection: sqlite3.Connection, folder: Path, identity: str) -> dict[str, Any]:
+def _state(connection: sqlite3.Connection, folder: Path, identity: str | None) -> dict[str, Any]:
     rows = connection.execute("SELECT body FROM state").fetchall()
     if len(rows) != 1:
         raise _damaged(folder, "its state is gone")
     state: dict[str, Any] = _unsealed(str(rows[0][0]), folder)
-    if state["id"] != identity:
-        raise _damaged(folder, "it belongs to another series")
+    if identity not in (None, state["id"]):
+        raise foreign(folder)
     return state
 
 
