@@ -371,7 +371,7 @@ def test_a_summary_counts_each_bar_once(store: Store) -> None:
     assert (summary.start_ms, summary.end_ms) == (candles.open_time[0], candles.open_time[0] + 3007 * MINUTE)
 
 
-@pytest.mark.parametrize("when", ["manifest", "month", "sequence"])
+@pytest.mark.parametrize("when", ["read_tail", "manifest", "month", "sequence"])
 @pytest.mark.parametrize("begun", [False, True], ids=["first fold", "later fold"])
 def test_a_fold_in_the_middle_of_a_read_hides_no_bar(store: Store, when: str, begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, market(30))
@@ -379,7 +379,7 @@ def test_a_fold_in_the_middle_of_a_read_hides_no_bar(store: Store, when: str, be
         store.compact()
         put(store, market(60))
     before = len(store.read("BTC/USDT", "1m"))
-    one, place = store.one("BTC/USDT", "1m"), series if when == "sequence" else series.Series
+    one, place = store.one("BTC/USDT", "1m"), series if when in ("sequence", "read_tail") else series.Series
     real, turns = getattr(place, when), [0]
 
     def after_a_fold(*arguments: object) -> object:
