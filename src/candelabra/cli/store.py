@@ -87,7 +87,7 @@ def verify(root: Root, symbol: Symbol = None, timeframe: Frame = None, exchange:
         if wrong:
             out().print(f"{len(wrong)} findings: `candelabra store repair {root}` saves what is sound", style="red")
         else:
-            out().print(f"{len(series)} series are as they were written")
+            out().print(f"as it was written: {len(series)} series")
     return EXIT_FINDINGS if wrong else 0
 
 
