@@ -6,9 +6,7 @@ import contextlib
 import glob
 import io
 import json
-import os
 import re
-import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
@@ -21,10 +19,12 @@ import numpy as np
 from candelabra.candles.frame import Candles
 from candelabra.candles.raw import RawCandles
 from candelabra.candles.timeframe import Timeframe, timeframe
+from candelabra.disk import place, temporary_beside
 from candelabra.errors import CandelabraError, DataError, SourceError, UsageError
 from candelabra.registry import did_you_mean
 from candelabra.sources.columns import Columns, read_columns, split_symbol
 from candelabra.sources.settle import OnBad, ReadNotes, frame_of, joined, settled
+from candelabra.sources.stored import is_stored, stored_candles
 
 __all__ = ["ReadNotes", "from_frame", "read_candles", "read_raw", "read_raw_apart", "read_with_notes", "to_pandas", "write_candles"]
 
@@ -44,7 +44,8 @@ def read_candles(
     and volume in any order. Symbol and timeframe come from a column ``symbol``, the file's name (``binance_BTCUSDT_1h.parquet``) and
     the most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of one series are joined. Rows that
     repeat exactly and the bar still forming are left out (:func:`read_with_notes` says how many). ``on_bad="drop"`` leaves out rows
-    that are not candles instead of refusing. Raises DataError naming file, row and time, SourceError when a file cannot be opened.
+    that are not candles instead of refusing. The folder of a store, or of an exchange in one, gives what is stored; ``timeframe`` may
+    then be any that can be made of it. Raises DataError naming file, row and time, SourceError when a file cannot be opened.
     """
     return read_with_notes(paths, symbol=symbol, timeframe=timeframe, on_bad=on_bad)[0]
 
@@ -180,6 +181,7 @@ def write_candles(candles: Candles, path: str | Path) -> Path:
     A temporary file beside it is synced and renamed, so a crash leaves the old file or the new one. Raises SourceError when the
     disk refuses.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     target = Path(path)
@@ -188,25 +190,9 @@ def write_candles(candles: Candles, path: str | Path) -> Path:
     facts: dict[str, Any] = {"symbol": candles.symbol, "timeframe": candles.timeframe.name, "source": candles.source.name}
     facts |= {"span": list(candles.span), **({"simulated": True} if candles.simulated else {})}
     table = candles.to_arrow().replace_schema_metadata({_METADATA: json.dumps(facts)})
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as out:
-            pq.write_table(table, out, compression="zstd", write_page_checksum=True)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise SourceError(
-            f"cannot write {target}: {error.strerror or error}; nothing was changed: check the disk and the folder"
-        ) from error
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out, compression="zstd", write_page_checksum=True)
+    place({target: temporary_beside(target, memoryview(out.getvalue()))})
     return target
 
 
@@ -229,7 +215,10 @@ def _files(paths: Paths) -> tuple[list[Path], bool]:
     gathered = len(given) > 1
     for one in given:
         path = Path(one)
-        if path.is_dir():
+        if is_stored(path):
+            gathered = True
+            files.append(path)
+        elif path.is_dir():
             gathered = True
             inside = sorted(p for p in path.iterdir() if p.name.lower().endswith(_ENDINGS) and not p.name.startswith("."))
             if not inside:
@@ -250,6 +239,8 @@ def _files(paths: Paths) -> tuple[list[Path], bool]:
 
 
 def _read_file(path: Path, symbol: str | None, wanted: Timeframe | None, many: bool) -> list[tuple[str, RawCandles]]:
+    if is_stored(path):
+        return stored_candles(path, symbol, wanted)
     venue, named_symbol, named_frame = _from_name(path.name)
     if many and ((symbol and named_symbol and named_symbol != symbol) or (wanted and named_frame and named_frame != wanted)):
         return []
