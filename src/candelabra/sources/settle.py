@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -122,7 +123,10 @@ def joined(parts: list[RawCandles]) -> RawCandles:
     spans = [p.span for p in parts if p.span is not None]
     span = (min(s[0] for s in spans), max(s[1] for s in spans)) if len(spans) == len(parts) else None
     simulated = any(p.simulated for p in parts)
-    whole = replace(parts[0], files=tuple(p.files[0] for p in parts), file=file, span=span, simulated=simulated, **columns)
+    files = tuple(p.files[0] for p in parts)
+    lines = tuple(p.first_lines[0] if p.first_lines else 0 for p in parts)
+    notes = tuple(dict.fromkeys(note for p in parts for note in p.notes))
+    whole = replace(parts[0], files=files, first_lines=lines, notes=notes, file=file, span=span, simulated=simulated, **columns)
     # Files may overlap; rows out of order inside one file are a finding and stay where they are.
     if all((np.diff(p.open_time) >= 0).all() for p in parts):
         whole = whole.rows(np.argsort(whole.open_time, kind="stable"))
@@ -132,6 +136,7 @@ def joined(parts: list[RawCandles]) -> RawCandles:
 def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropped: dict[str, int]) -> Candles:
     """Raw columns as candles: repeats and the forming bar left out, the rest refused or dropped when it is no candle."""
     what = f"{raw.symbol} {raw.timeframe}"
+    notes += raw.notes
 
     def left_out(kind: str, count: int, line: str) -> None:
         dropped[kind] = dropped.get(kind, 0) + count
@@ -202,7 +207,8 @@ def _oldest_first(raw: RawCandles) -> tuple[RawCandles, bool]:
 
 def _saved_ms(file: str) -> int:
     """When a file was last written: a bar open then was not closed in it (a later time proves nothing, as copying renews it)."""
-    try:
-        return int(os.stat(file).st_mtime * 1000)
-    except OSError:
-        return NO_TIME
+    for place in (file, os.path.dirname(file)):  # a file inside an archive has no time of its own
+        if os.path.isfile(place):
+            with contextlib.suppress(OSError):
+                return int(os.stat(place).st_mtime * 1000)
+    return NO_TIME
