@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from candelabra.errors import DataError
+from candelabra.errors import DataError, SourceError
 from candelabra.features.scaling import ScalerSettings
 from candelabra.models.base import FitData
 from candelabra.models.network import FittedNetwork
@@ -183,7 +183,7 @@ def test_a_full_disk_is_a_clear_error_and_what_was_there_still_resumes(data: Fit
         train(data, folder=tmp_path, progress=pulled_after(1))
     path = tmp_path / "seed-5" / "checkpoint.safetensors"
     kept = path.read_bytes()
-    with file_limit(len(kept) // 2), pytest.raises(DataError, match=r"cannot write .*checkpoint.safetensors.*what was there is kept"):
+    with file_limit(len(kept) // 2), pytest.raises(SourceError, match=r"cannot write .*checkpoint.safetensors.*what was there is kept"):
         train(data, folder=tmp_path)
     assert path.read_bytes() == kept
     assert sorted(p.name for p in path.parent.iterdir()) == ["checkpoint.safetensors", "metrics.jsonl"]

@@ -17,6 +17,7 @@ from candelabra.bundles.verify import require_models
 from candelabra.candles.frame import Candles, format_minute, format_time
 from candelabra.config.text import from_toml, to_toml
 from candelabra.config.tree import Config, config_hash
+from candelabra.disk import write_atomically
 from candelabra.errors import DataError
 from candelabra.evaluation.skill import evaluate
 from candelabra.evaluation.walk_forward import walk_forward as walk
@@ -33,7 +34,6 @@ from candelabra.pipeline.train import TrainResult
 from candelabra.progress import Reporter, Silent
 from candelabra.report.inputs import Range, ReportInputs, RunFacts
 from candelabra.report.page import write_report
-from candelabra.training.checkpoint import write_atomically
 from candelabra.windows.splits import walk_forward as walk_forward_folds
 
 __all__ = ["evaluate_bundle"]

@@ -23,6 +23,7 @@ from candelabra.candles.oracle import oracle_log_volatility, oracle_return, orac
 from candelabra.candles.simulate import SimulatedMarket
 from candelabra.config.text import from_toml, to_toml
 from candelabra.config.tree import Config, config_hash
+from candelabra.disk import write_atomically
 from candelabra.errors import DataError
 from candelabra.evaluation.verdict import VerdictRow
 from candelabra.features.catalog import parse
@@ -37,7 +38,6 @@ from candelabra.pipeline.selfcheck import check_bundle
 from candelabra.progress import Reporter, Silent
 from candelabra.report.inputs import Range, ReportInputs, RunFacts
 from candelabra.report.page import write_report
-from candelabra.training.checkpoint import write_atomically
 from candelabra.training.export import export_graphs
 from candelabra.windows.recipe import candles_needed
 from candelabra.windows.splits import PARTS

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from candelabra.candles.frame import Candles
 from candelabra.candles.raw import RawCandles
 from candelabra.candles.timeframe import Timeframe, timeframe
+from candelabra.disk import place, temporary_beside
 from candelabra.errors import CandelabraError, DataError, SourceError, UsageError
 from candelabra.sources.collect import METADATA, read_file
 from candelabra.sources.frames import raw_of_table
@@ -190,6 +189,7 @@ def write_candles(candles: Candles, path: str | Path) -> Path:
     A temporary file beside it is synced and renamed, so a crash leaves the old file or the new one. Raises SourceError when the
     disk refuses.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     target = Path(path)
@@ -198,25 +198,9 @@ def write_candles(candles: Candles, path: str | Path) -> Path:
     facts: dict[str, Any] = {"symbol": candles.symbol, "timeframe": candles.timeframe.name, "source": candles.source.name}
     facts |= {"span": list(candles.span), **({"simulated": True} if candles.simulated else {})}
     table = candles.to_arrow().replace_schema_metadata({METADATA: json.dumps(facts)})
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as out:
-            pq.write_table(table, out, compression="zstd", write_page_checksum=True)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise SourceError(
-            f"cannot write {target}: {error.strerror or error}; nothing was changed: check the disk and the folder"
-        ) from error
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out, compression="zstd", write_page_checksum=True)
+    place({target: temporary_beside(target, memoryview(out.getvalue()))})
     return target
 
 

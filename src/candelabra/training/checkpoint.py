@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from candelabra.disk import write_atomically
 from candelabra.errors import DataError
 
-__all__ = ["load_checkpoint", "save_checkpoint", "write_atomically"]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, a crash or a full disk never meets half of it; DataError when the disk refuses."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another folder, what was there is kept"
-        ) from error
+__all__ = ["load_checkpoint", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from candelabra.disk import write_atomically
 from candelabra.errors import DataError, MissingExtraError
-from candelabra.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from candelabra.training.checkpoint import load_checkpoint, save_checkpoint
 from candelabra.training.settings import TrainingSettings
 from candelabra.windows.batches import Batch, SequenceBatches
 

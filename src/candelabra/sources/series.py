@@ -1,0 +1,321 @@
+"""One stored series: rows from month files and tail as one, and writes that can be killed at any instant.
+
+A write goes to the tail in one transaction. When the tail is full, or a write is large, rows are folded into month files:
+
+1. the new files are written beside their places; 2. the manifest announces them (``pending``); 3. each is renamed to its place;
+4. the manifest has them; 5. one transaction on the tail drops the folded rows and notes what was fetched.
+
+Killed between any two steps, every bar is in a file the manifest vouches for, or in the tail, or in both with the same value. A reader
+takes the tail first and the files after it, so that a fold meanwhile shows it rows twice but never not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.candles.frame import Candles
+from candelabra.candles.timeframe import Timeframe
+from candelabra.disk import PART, place, sync_folder, temporary_beside
+from candelabra.errors import DataError, SourceError, UsageError
+from candelabra.sources.bars import Bars, over
+from candelabra.sources.lock import writing
+from candelabra.sources.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from candelabra.sources.month_files import MonthFile, decode, encode, month_names, month_of, month_span
+from candelabra.sources.provenance import Hole, Ledger, Span, check_holes, runs
+from candelabra.sources.tail import TAIL, Revision, Tail, create_tail, is_blank, read_tail, sequence, writing_tail
+
+__all__ = ["QUARANTINE", "Series", "Snapshot", "WriteReport"]
+
+QUARANTINE: Final = "quarantine"
+_TAIL_BARS: Final = 2_000
+"""Bars the tail may hold before it is folded: a day and a half of minutes; a read of them takes 3 ms."""
+_ATTEMPTS: Final = 8
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What a write did with the bars it was given: ``added + revised + unchanged`` is their number.
+
+    ``repaired``: how many of the added ones filled a hole in what had been fetched before.
+    """
+
+    added: int = 0
+    unchanged: int = 0
+    revised: int = 0
+    repaired: int = 0
+
+    @property
+    def bars(self) -> int:
+        """How many bars were given."""
+        return self.added + self.unchanged + self.revised
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A series at one instant: the rows asked for, everything known about its times, and what it is."""
+
+    bars: Bars
+    ledger: Ledger
+    manifest: Manifest
+    tail: Tail
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of a store by its place; the methods raise DataError for damage and SourceError for a disk or lock that refuses."""
+
+    folder: Path
+    exchange: str
+    symbol: str
+    timeframe: Timeframe
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe} of {self.exchange}"
+
+    def exists(self) -> bool:
+        """Whether something is stored, be it damaged."""
+        return (self.folder / MANIFEST).exists() or any(self.folder.glob("????-??.parquet")) or not is_blank(self.folder)
+
+    def manifest(self) -> Manifest:
+        """The manifest, which must be this series'."""
+        found = read_manifest(self.folder)
+        if (found.exchange, found.symbol, found.timeframe) != (self.exchange, self.symbol, self.timeframe.name):
+            raise DataError(
+                f"{self.folder} should hold {self}, and its manifest is of {found.symbol} {found.timeframe} of {found.exchange}: "
+                "put the folder back in its place"
+            )
+        return found
+
+    def ledger(self) -> Ledger:
+        """What is known about the series' times."""
+        return read_tail(self.folder, self.manifest().tail).ledger
+
+    def snapshot(self, start_ms: int, end_ms: int) -> Snapshot:
+        """The bars that open in ``[start_ms, end_ms)``. Writers are not waited for: what changes meanwhile is read again."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            manifest = self.manifest()
+            tail = read_tail(self.folder, manifest.tail)
+            manifest = self.manifest()
+            try:
+                parts = [
+                    self.month(manifest, name, start_ms, end_ms)
+                    for name in sorted({*manifest.files, *manifest.pending})
+                    if _meet(month_span(name), (start_ms, end_ms))
+                ]
+            except DataError:
+                if attempt < _ATTEMPTS and self._moved(manifest, tail):
+                    continue
+                raise
+            if attempt < 3 and sequence(self.folder, manifest.tail) != tail.sequence:
+                continue  # a revision folded meanwhile would mix two instants; a busy writer must not hold a reader up for ever
+            return Snapshot(over(tail.bars.between(start_ms, end_ms), Bars.joined(parts)), tail.ledger, manifest, tail)
+        raise AssertionError("unreachable")
+
+    def month(self, manifest: Manifest, name: str, start_ms: int | None = None, end_ms: int | None = None) -> Bars:
+        """The rows of a month's file, which must be the one the manifest vouches for, or announces."""
+        path = self.folder / f"{name}.parquet"
+        expected = [entry for entry in (manifest.files.get(name), manifest.pending.get(name)) if entry is not None]
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            if name not in manifest.files:
+                return Bars.none()  # announced, and its writer was killed before it came
+            raise DataError(f"{path} is gone: `candelabra store repair` says what to fetch again") from None
+        except OSError as error:
+            raise SourceError(f"cannot read {path}: {error.strerror or error}; check the disk and the file's rights") from error
+        seal = hashlib.sha256(data).hexdigest()
+        if all(entry.sha256 != seal for entry in expected):
+            raise DataError(
+                f"{path} is damaged, or not the file that was written (sha256 {seal[:12]}…, the manifest says {expected[0].sha256[:12]}…): "
+                "`candelabra store repair` puts it aside and says what to fetch again"
+            )
+        return decode(data, path, start_ms, end_ms)[0]
+
+    def write(self, candles: Candles, source: str, fetched_ms: int, holes: Iterable[Hole] = ()) -> WriteReport:
+        """Upsert bars by open time; see `Store.write`."""
+        told = check_holes(holes, candles.span, str(self))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder, str(self)):
+            self.sweep()
+            manifest = self._begun(candles.simulated)
+            tail = read_tail(self.folder, manifest.tail)
+            given = Bars.of(candles)
+            added, revised, old = self._compared(manifest, tail, given)
+            fresh, changed = given.rows(added), given.rows(revised)
+            notes = {"added": runs(fresh.open_time, self.timeframe), "revised": runs(changed.open_time, self.timeframe)}
+            after = tail.ledger.after(candles.span, source, fetched_ms, **notes, holes=told)
+            report = WriteReport(len(fresh), len(given) - len(fresh) - len(changed), len(changed), self._repaired(tail.ledger, fresh))
+            log = _revisions(tail.ledger, old, changed, source, fetched_ms)
+            if len(fresh) > _TAIL_BARS:
+                if log:  # before the files take the new values, the old ones must be on record
+                    with writing_tail(self.folder, manifest.tail) as change:
+                        change.put(changed)
+                        change.log(log)
+                        change.put_ledger(tail.ledger.after((0, 0), source, fetched_ms, revised=notes["revised"]))
+                self._fold(manifest, over(fresh, over(changed, tail.bars)), after)
+            elif len(fresh) or log or after != tail.ledger:
+                with writing_tail(self.folder, manifest.tail) as change:
+                    change.put(over(fresh, changed))
+                    change.log(log)
+                    change.put_ledger(after)
+                if len(tail.bars) + len(fresh) + len(changed) > _TAIL_BARS:
+                    self._compact(manifest)
+            return report
+
+    def record(self, span: Span, source: str, fetched_ms: int, holes: Iterable[Hole] = ()) -> None:
+        """Note that a stretch was asked for and what is absent in it, without new bars; see `Store.record`."""
+        told = check_holes(holes, span, str(self))
+        if not self.exists():
+            raise UsageError(f"nothing of {self} is stored yet: write its first candles before noting what is absent among them")
+        with writing(self.folder, str(self)):
+            manifest = self.manifest()
+            with writing_tail(self.folder, manifest.tail) as change:
+                change.put_ledger(change.tail.ledger.after(span, source, fetched_ms, holes=told))
+
+    def compact(self) -> int:
+        """Fold the tail into month files; gives how many bars were folded."""
+        with writing(self.folder, str(self)):
+            self.sweep()
+            return self._compact(self.manifest())
+
+    def sweep(self) -> list[str]:
+        """Remove what killed writers left behind (the caller is the only writer); the names removed."""
+        left = sorted(self.folder.glob(f".*{PART}"))
+        for path in left:
+            path.unlink(missing_ok=True)
+        return [path.name for path in left]
+
+    def _compact(self, manifest: Manifest) -> int:
+        tail = read_tail(self.folder, manifest.tail)
+        if len(tail.bars):
+            self._fold(manifest, tail.bars, tail.ledger)
+        elif manifest.pending:
+            write_manifest(self.folder, self.settled(manifest))
+        return len(tail.bars)
+
+    def _fold(self, manifest: Manifest, rows: Bars, ledger: Ledger) -> None:
+        """Month files with these rows over what they had; then the tail without bars and with this ledger."""
+        manifest = self.settled(manifest)
+        temporaries: dict[Path, Path] = {}
+        entries: dict[str, MonthFile] = {}
+        months = month_of(rows.open_time)
+        facts = {"exchange": self.exchange, "symbol": self.symbol, "timeframe": self.timeframe.name, "source": self.timeframe.name}
+        facts_ = facts | ({"simulated": True} if manifest.simulated else {})
+        try:
+            for month, name in zip(*_distinct(months), strict=True):
+                new = rows.rows(months == month)
+                whole = over(new, self.month(manifest, name)) if name in manifest.files else new
+                span = [int(whole.open_time[0]), int(self.timeframe.next(whole.open_time[-1]))]
+                data, entries[name] = encode(whole, facts_ | {"span": span})
+                path = self.folder / f"{name}.parquet"
+                temporaries[path] = temporary_beside(path, data)
+            write_manifest(self.folder, replace(manifest, pending=entries))
+            place(temporaries)
+        except BaseException:
+            for temporary in temporaries.values():
+                temporary.unlink(missing_ok=True)
+            raise
+        write_manifest(self.folder, replace(manifest, files=manifest.files | entries))
+        with writing_tail(self.folder, manifest.tail) as change:
+            change.drop_bars()
+            change.put_ledger(ledger)
+
+    def settled(self, manifest: Manifest) -> Manifest:
+        """The manifest of a series whose last writer may have been killed: each month as its file is now."""
+        files = dict(manifest.files)
+        for name, entry in manifest.pending.items():
+            path = self.folder / f"{name}.parquet"
+            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256:
+                files[name] = entry
+        return replace(manifest, files=files, pending={})
+
+    def _begun(self, simulated: bool) -> Manifest:
+        """The manifest, made with an empty tail when this is the first write."""
+        if not self.exists():
+            if (self.folder / TAIL).exists():  # left by a writer killed while it began
+                aside(self.folder, TAIL)
+            manifest = Manifest(self.exchange, self.symbol, self.timeframe.name, simulated, create_tail(self.folder))
+            write_manifest(self.folder, manifest)
+            for parent in (self.folder.parent, self.folder.parent.parent, self.folder.parent.parent.parent):
+                sync_folder(parent)
+            return manifest
+        manifest = self.manifest()
+        if manifest.simulated != simulated:
+            kinds = ("a simulated market", "real candles")
+            raise DataError(
+                f"{self}: the store holds {kinds[not manifest.simulated]}, and these are of {kinds[not simulated]}: "
+                "give the simulated ones an exchange name of their own, such as simulated"
+            )
+        return manifest
+
+    def _compared(self, manifest: Manifest, tail: Tail, given: Bars) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Bars]:
+        """Which rows are new, which differ from what is stored, and the stored values of the latter."""
+        none = np.zeros(len(given), np.bool_)
+        if not len(given):
+            return none, none, Bars.none()
+        start, end = int(given.open_time[0]), int(given.open_time[-1]) + 1
+        names = sorted(n for n in {*manifest.files, *manifest.pending} if _meet(month_span(n), (start, end)))
+        newest = max((entry.last_ms for n in names for entry in _entries(manifest, n)), default=-1)
+        parts = [self.month(manifest, name, start, end) for name in names] if start <= newest else []
+        stored = over(tail.bars.between(start, end), Bars.joined(parts))
+        known = np.isin(given.open_time, stored.open_time)
+        match = stored.rows(np.searchsorted(stored.open_time, given.open_time[known]))
+        differs = none.copy()
+        differs[known] = ~given.rows(known).same_values(match)
+        return ~known, differs, match.rows(differs[known])
+
+    def _repaired(self, ledger: Ledger, fresh: Bars) -> int:
+        covered = np.array(ledger.covered(), np.int64).reshape(-1, 2)
+        at = np.searchsorted(covered[:, 0], fresh.open_time, "right") - 1
+        return int(((at >= 0) & (fresh.open_time < covered[at, 1])).sum()) if len(covered) else 0
+
+    def _moved(self, manifest: Manifest, tail: Tail) -> bool:
+        """Whether a writer changed something since both were read."""
+        return self.manifest() != manifest or sequence(self.folder, manifest.tail) != tail.sequence
+
+
+def aside(folder: Path, name: str) -> Path:
+    """Move a file (a database with its log) of a series into its quarantine; gives the new place."""
+    place_ = folder / QUARANTINE
+    place_.mkdir(exist_ok=True)
+    number = 1
+    while (place_ / f"{name}.{number}").exists():
+        number += 1
+    target = place_ / f"{name}.{number}"
+    for ending in ("-wal", "-shm") if name == TAIL else ():
+        if (folder / f"{name}{ending}").exists():
+            (folder / f"{name}{ending}").rename(place_ / f"{name}.{number}{ending}")
+    (folder / name).rename(target)
+    sync_folder(place_)
+    sync_folder(folder)
+    return target
+
+
+def _revisions(ledger: Ledger, old: Bars, new: Bars, source: str, noted_ms: int) -> list[Revision]:
+    starts = np.array([f.start_ms for f in ledger.fetched], np.int64)
+    found = []
+    for row, time in enumerate(new.open_time.tolist()):
+        at = int(np.searchsorted(starts, time, "right")) - 1
+        before = ledger.fetched[at].source if at >= 0 and time < ledger.fetched[at].end_ms else ""
+        found.append(Revision(time, old.row(row), new.row(row), source, noted_ms, before))
+    return found
+
+
+def _entries(manifest: Manifest, name: str) -> list[MonthFile]:
+    return [entry for entry in (manifest.files.get(name), manifest.pending.get(name)) if entry is not None]
+
+
+def _distinct(months: NDArray[np.int64]) -> tuple[list[int], list[str]]:
+    found = np.unique(months)
+    return found.tolist(), month_names(found)
+
+
+def _meet(a: Span, b: Span) -> bool:
+    return a[0] < b[1] and b[0] < a[1]
