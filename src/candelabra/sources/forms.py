@@ -82,7 +82,7 @@ def _binance(member: Member, head: Head, told: Told, base: str | None) -> Layout
     else:
         return None
     c = head.names
-    return Layout("binance", c[0], (SeriesColumns((*c[1:5], c[5])),), quote_volume=c[7], venue=venue)
+    return Layout("binance", c[0], (SeriesColumns((*c[1:5], c[5])),), quote_volume=c[7], venue=venue, absent="exchange gap")
 
 
 def _kraken(member: Member, head: Head, told: Told, base: str | None) -> Layout | None:
@@ -91,7 +91,7 @@ def _kraken(member: Member, head: Head, told: Told, base: str | None) -> Layout 
         return None
     if not _rows_fit(head, lambda r: _stamp(r[0], (9, 10)) and all(map(is_number, r[1:6])) and _stamp(r[6], tuple(range(1, 10)))):
         return None
-    return Layout("kraken", "1", (SeriesColumns(("2", "3", "4", "5", "6")),), venue="kraken")
+    return Layout("kraken", "1", (SeriesColumns(("2", "3", "4", "5", "6")),), venue="kraken", absent="no trade")
 
 
 def _cryptodatadownload(member: Member, head: Head, told: Told, base: str | None) -> Layout | None:
@@ -165,7 +165,7 @@ def _lists(member: Member, head: Head, told: Told, base: str | None) -> Layout |
     if len(head.names) == 6 and _rows_fit(head, lambda r: _stamp(r[0], (10, 13))):
         return Layout("freqtrade", "1", (SeriesColumns(("2", "3", "4", "5", "6")),))
     if len(head.names) == 7 and _rows_fit(head, lambda r: _stamp(r[0], (13,)) and r[3] in ("buy", "sell") and is_number(r[4])):
-        return Layout("freqtrade", "1", (SeriesColumns(("5", "6")),), holds="trades", id="2")
+        return Layout("freqtrade", "1", (SeriesColumns(("5", "6")),), holds="trades", absent="no trade", id="2")
     return None
 
 
@@ -192,11 +192,11 @@ def _trades(member: Member, head: Head, told: Told, base: str | None) -> Layout 
     if len(head.names) == 7 and _rows_fit(
         head, lambda r: r[0].isdecimal() and _stamp(r[4], (13, 16)) and is_number(r[1]) and r[5].lower() in ("true", "false")
     ):
-        return Layout("trades", "5", (SeriesColumns(("2", "3")),), holds="trades", id="1", venue="binance")
+        return Layout("trades", "5", (SeriesColumns(("2", "3")),), holds="trades", absent="no trade", id="1", venue="binance")
     if len(head.names) in (7, 8) and _rows_fit(
         head, lambda r: r[0].isdecimal() and _stamp(r[5], (13, 16)) and is_number(r[1]) and r[6].lower() in ("true", "false")
     ):
-        return Layout("trades", "6", (SeriesColumns(("2", "3")),), holds="trades", id="1", venue="binance")
+        return Layout("trades", "6", (SeriesColumns(("2", "3")),), holds="trades", absent="no trade", id="1", venue="binance")
     return None
 
 

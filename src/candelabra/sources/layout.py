@@ -69,7 +69,7 @@ class Layout:
     """What a table holds and where.
 
     ``quote_volume`` is a second volume column to check the first with; ``symbol`` a column of symbols; ``quote`` the currency of prices
-    where symbols name none; ``venue`` the exchange where the form itself tells; ``id`` the column that tells trades apart.
+    where symbols name none; ``venue`` the exchange where the form itself tells; ``absent`` why this form has no row for a bar, where that is known; ``id`` the column that tells trades apart.
     """
 
     form: str
@@ -83,6 +83,7 @@ class Layout:
     stamps: Stamps | None = None
     venue: str = ""
     quote: str = ""
+    absent: Literal["", "exchange gap", "no trade"] = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -163,7 +164,7 @@ def _trades(names: Mapping[str, str], given: Mapping[str, str], where: str, colu
         )
     identity = given.get("id") or next((names[n] for n in _ID_NAMES if n in names), None)
     symbol = given.get("symbol") or next((names[n] for n in _SYMBOL_NAMES if n in names), None)
-    return Layout("trades", time, (SeriesColumns((price, amount)),), "trades", None, symbol, None, identity)
+    return Layout("trades", time, (SeriesColumns((price, amount)),), "trades", None, symbol, None, identity, absent="no trade")
 
 
 def _form(names: list[str], columns: Sequence[str]) -> str:

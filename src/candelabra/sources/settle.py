@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -16,7 +17,7 @@ from candelabra.candles.raw import NO_TIME, RawCandles
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import DataError
 
-__all__ = ["OnBad", "ReadNotes", "frame_of", "joined", "settled"]
+__all__ = ["OnBad", "ReadNotes", "frame_of", "frame_of_steps", "joined", "saved_ms", "settled"]
 
 OnBad = Literal["refuse", "drop"]
 
@@ -68,12 +69,19 @@ class ReadNotes:
 def frame_of(times: NDArray[np.int64], where: str, stated: Timeframe | None) -> Timeframe:
     """The timeframe by the most common step; it must agree with the one stated."""
     known = np.unique(times[times != NO_TIME])
-    if len(known) < 2:
+    steps, counts = np.unique(np.diff(known), return_counts=True)
+    return frame_of_steps(dict(zip(steps.tolist(), counts.tolist(), strict=True)), int(known[0]) if len(known) else 0, where, stated)
+
+
+def frame_of_steps(counts: Mapping[int, int], first_ms: int, where: str, stated: Timeframe | None) -> Timeframe:
+    """As :func:`frame_of`, from how often each step (ms) between neighbouring bars is there."""
+    total = sum(counts.values())
+    if not total:
         if stated is None:
             raise DataError(f"{where} has one bar only, which does not tell its timeframe: name it{_FRAME_WORDS}")
         return stated
-    steps, counts = np.unique(np.diff(known), return_counts=True)
-    step = int(steps[np.argmax(counts)])
+    most = max(counts.values())
+    step = min(s for s, n in counts.items() if n == most)
     day = 86_400_000
     if 28 * day <= step <= 31 * day:
         found: Timeframe | None = Timeframe("1M")
@@ -81,16 +89,16 @@ def frame_of(times: NDArray[np.int64], where: str, stated: Timeframe | None) -> 
         found = next((Timeframe(s) for s in _STEPS if Timeframe(s).milliseconds == step), None)
     if stated is not None:
         matches = (found is not None and found.is_calendar) if stated.is_calendar else stated.milliseconds == step
-        if not matches and len(known) > 3 and not (stated.is_calendar and step % day == 0 and step > 27 * day):
+        if not matches and total > 2 and not (stated.is_calendar and step % day == 0 and step > 27 * day):
             raise DataError(
-                f"{where}: the bars are {_duration(step)} apart ({counts.max()} of {len(known) - 1} steps), not {stated}: "
+                f"{where}: the bars are {_duration(step)} apart ({most} of {total} steps), not {stated}: "
                 "state the true timeframe (and resample), or correct the file's name or its times"
             )
         return stated
     if found is None:
         raise DataError(
             f"{where}: the most common step between bars, {_duration(step)}, is no timeframe "
-            f"({counts.max()} of {len(known) - 1} steps, from {format_time(int(known[0]))}): "
+            f"({most} of {total} steps, from {format_time(first_ms)}): "
             f"are these open times of bars on a regular grid? If so, name it{_FRAME_WORDS}"
         )
     return found
@@ -155,7 +163,7 @@ def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropp
         newest = int(np.argmax(raw.open_time))
         opened = int(raw.open_time[newest])
         closes = int(raw.timeframe.next(opened)) if opened != NO_TIME else opened
-        saved = _saved_ms(raw.files[int(raw.file[newest])])
+        saved = saved_ms(raw.files[int(raw.file[newest])])
         if closes > now_ms or opened <= saved < closes:
             why = "is still open" if closes > now_ms else f"was still open when the file was saved ({format_time(saved)})"
             left_out("forming", 1, f"the bar of {format_time(opened)} {why} and was left out")
@@ -205,7 +213,7 @@ def _oldest_first(raw: RawCandles) -> tuple[RawCandles, bool]:
     return raw, False
 
 
-def _saved_ms(file: str) -> int:
+def saved_ms(file: str) -> int:
     """When a file was last written: a bar open then was not closed in it (a later time proves nothing, as copying renews it)."""
     for place in (file, os.path.dirname(file)):  # a file inside an archive has no time of its own
         if os.path.isfile(place):
