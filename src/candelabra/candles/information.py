@@ -1,4 +1,4 @@
-"""Bars by what was traded instead of by the clock: so many coins, or so much money, a bar. They lie on no grid, so they are no `Candles`."""
+"""Bars by what was traded instead of by the clock: so many coins, or so much money, each. They lie on no grid, so are no `Candles`."""
 
 from __future__ import annotations
 

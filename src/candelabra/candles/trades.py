@@ -70,8 +70,8 @@ def trade_bars(trades: Trades, frame: str | Timeframe, *, span: tuple[int, int] 
     """Candles of any timeframe from 1s up to 1d made of trades; a bar in which nothing was traded has no row.
 
     ``span`` (ms, from/to) is the stretch of time that the trades cover in full: bars reaching outside it are left out. Without it the
-    trades are taken to begin with the day when the first lies in the first bar of one, else at the first whole bar, and to end with the last
-    trade, so that the bar it lies in may still be forming and is left out. Raises DataError when no bar is whole.
+    trades are taken to begin with the day when the first lies in the first bar of one, else at the first whole bar, and to end with the
+    last trade, so that the bar it lies in may still be forming and is left out. Raises DataError when no bar is whole.
 
     >>> t = Trades.of("BTC/USDT", [100, 900, 1500, 3200], [10.0, 12.0, 11.0, 11.0], [1.0, 2.0, 1.0, 1.0])
     >>> bars = trade_bars(t, "1s")

@@ -136,8 +136,8 @@ def _bars_of(whole: Chunk, reading: Reading, name: str, wanted: Timeframe | None
     where = reading.member.name
     if wanted is None:
         raise DataError(
-            f"{where}: these look like trades, not candles: name the bars to make of them (--timeframe 1m on the command line, timeframe= in "
-            "Python; from 1s up to 1d)"
+            f"{where}: these look like trades, not candles: name the bars to make of them (--timeframe 1m on the command line, timeframe= "
+            "in Python; from 1s up to 1d)"
         )
     price, amount = whole.values
     bad = unlawful_trades(price, amount) | (whole.time == NO_TIME)
@@ -145,8 +145,8 @@ def _bars_of(whole: Chunk, reading: Reading, name: str, wanted: Timeframe | None
         at = int(np.argmax(bad))
         line = f" (line {int(whole.row[at]) + reading.first_line})" if reading.first_line else ""
         raise DataError(
-            f"{where}, row {int(whole.row[at])}{line}: price {price[at]:g}, amount {amount[at]:g} is no trade ({int(bad.sum())} such rows of "
-            f"{len(whole)}): get the trades again, or let `candelabra import` leave such rows out and list them"
+            f"{where}, row {int(whole.row[at])}{line}: price {price[at]:g}, amount {amount[at]:g} is no trade ({int(bad.sum())} such rows "
+            f"of {len(whole)}): get the trades again, or let `candelabra import` leave such rows out and list them"
         )
     order, again = trade_order(whole.time, whole.id, price, amount)
     kept = order[~again]

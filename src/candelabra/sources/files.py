@@ -15,7 +15,7 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.raw import RawCandles
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.disk import place, temporary_beside
-from candelabra.errors import CandelabraError, DataError, SourceError, UsageError
+from candelabra.errors import CandelabraError, DataError, UsageError
 from candelabra.sources.collect import METADATA, read_file
 from candelabra.sources.frames import raw_of_table
 from candelabra.sources.layout import Told
@@ -40,8 +40,8 @@ def read_candles(
 
     Files are CSV, JSON (also .gz, .zip), Parquet or Feather of any form in ``sources.forms.FORMS``, from Binance Vision to plain columns
     for open time (s, ms, us, ns or dates, UTC), open, high, low, close and volume in any order; trades are made into bars of ``timeframe``.
-    What is not recognised can be ``told``. Symbol and timeframe come from a column ``symbol``, the file's name (``binance_BTCUSDT_1h.parquet``) and
-    the most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of one series are joined. Rows that
+    What is not recognised can be ``told``. Symbol and timeframe come from a column ``symbol``, the file's name
+    (``binance_BTCUSDT_1h.parquet``) and the most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of one series are joined. Rows that
     repeat exactly and the bar still forming are left out (:func:`read_with_notes` says how many). ``on_bad="drop"`` leaves out rows
     that are not candles instead of refusing. Raises DataError naming file, row and time, SourceError when a file cannot be opened.
     """

@@ -79,7 +79,7 @@ class Group:
                     for key, facts in intake.facts(at):
                         intake.simulated[key] = intake.simulated.get(key, False) or bool(facts.get("simulated", False))
             reports = []
-            for key in intake.keys():
+            for key in intake.series():
                 name = self._name(key, intake)
                 if name is None:
                     count = intake.count(key).rows
@@ -97,7 +97,7 @@ class Group:
         """What a series is called; None when it was not asked for."""
         if self.told is None or key.symbol == self.told:
             return key.symbol
-        alone = len({k.symbol for k in intake.keys()}) == 1 and len(self.members) == 1 and not self.many
+        alone = len({k.symbol for k in intake.series()}) == 1 and len(self.members) == 1 and not self.many
         return self.told if alone else None
 
     def _take(self, at: int, one: GroupMember, intake: Intake, books: Books, rejections: Rejections, progress: Reporter) -> None:
@@ -135,9 +135,9 @@ class Group:
         books.rows += len(chunk)
         timed = chunk.time != NO_TIME
         for place in np.flatnonzero(~timed).tolist():
-            row = int(chunk.row[place])
+            number = int(chunk.row[place])
             why = chunk.unreadable.get(place, "no time")
-            rejections.add(Rejected(reading.member.name, row, _line(reading, row), "", why, key.symbol), "no time")
+            rejections.add(Rejected(reading.member.name, number, _line(reading, number), "", why, key.symbol), "no time")
             books.rejected += 1
         for place, why in chunk.unreadable.items():
             if timed[place] and len(intake.reasons) < _REASONS:
@@ -194,5 +194,3 @@ def _bytes_per_row(reading: Reading) -> float:
     if not rows or reading.member.inner or reading.member.packed:
         return 0.0
     return sum(sum(len(c) + 1 for c in row) for row in rows) / len(rows)
-
-

@@ -18,9 +18,9 @@ from candelabra.candles.trades import bars_between, covered, unlawful_trades
 from candelabra.sources.collect import trade_order
 from candelabra.sources.import_report import Rejected
 from candelabra.sources.layout import Stamps
-from candelabra.sources.provenance import Span, runs
+from candelabra.sources.provenance import Span, runs, union
 from candelabra.sources.reading import Reading
-from candelabra.sources.settle import saved_ms
+from candelabra.sources.settle import distinct, saved_ms
 from candelabra.sources.stamps import opened
 
 __all__ = ["Columns", "Piece", "Settler", "settle_candles", "settle_trades"]
@@ -29,10 +29,11 @@ Columns = tuple[NDArray[Any], ...]
 """``open_time, open, high, low, close, volume`` of bars, or the columns a spool holds."""
 
 
-
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Bars of a piece (``columns``) and where its other rows went; ``doubtful`` are times of rejected rows: why no bar is there is unknown."""
+    """Bars of a piece (``columns``) and where its other rows went; ``doubtful``: times of rejected rows, whose bars are absent for no known
+    reason.
+    """
 
     columns: Columns
     kept: int
@@ -43,36 +44,53 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Settler:
-    """What is known of a whole series when its pieces are settled: ``spans`` are first and last times (ms, as stamped) in each file."""
+    """What is known of a whole series when its pieces are settled: ``spans``: first and last time (ms, as stamped) by file."""
 
     symbol: str
     frame: Timeframe
     stamps: Stamps
     readings: Sequence[Reading]
     reasons: Mapping[tuple[int, int], str]
-    spans: Sequence[Span]
+    spans: Mapping[int, Span]
     now_ms: int
 
     @cached_property
-    def newest(self) -> int:
-        """When the newest bar opens."""
-        last = max((span[1] for span in self.spans), default=0)
-        return int(opened(np.array([last], np.int64), self.frame, self.stamps)[0])
+    def now_open(self) -> int:
+        """When the bar that is forming now has opened: bars from there on are not closed."""
+        return int(self.frame.floor(self.now_ms))
 
     @cached_property
-    def open_end(self) -> int:
-        """Where closed bars end at the latest: a bar may be forming still, or have been when its file was saved."""
-        floor = int(self.frame.floor(self.newest))
-        closes = int(self.frame.next(floor))
-        saved = [saved_ms(r.member.name) for r in self.readings]
-        forming = closes > self.now_ms or any(floor <= s < closes for s in saved)
-        return floor if forming else closes
+    def cut_off(self) -> dict[int, int]:
+        """When the last bar of a file opens, where it was still forming as the file was saved."""
+        found = {}
+        for member, (_, last) in self.spans.items():
+            opens = int(self.frame.floor(int(opened(np.array([last], np.int64), self.frame, self.stamps)[0])))
+            if opens <= saved_ms(self.readings[member].member.name) < int(self.frame.next(opens)):
+                found[member] = opens
+        return found
+
+    @cached_property
+    def covered(self) -> list[Span]:
+        """The stretches of time that files cover: from the first bar of each to its last that is closed."""
+        found = []
+        for member, (first, last) in self.spans.items():
+            times = opened(np.array([first, last], np.int64), self.frame, self.stamps)
+            start, stop = int(self.frame.floor(int(times[0]))), int(self.frame.next(self.frame.floor(int(times[1]))))
+            found.append((start, min(stop, self.now_open, self.cut_off.get(member, stop))))
+        return union(found)
 
     @cached_property
     def whole(self) -> Span:
         """From when to when trades tell whole bars."""
-        first, last = min(s[0] for s in self.spans), max(s[1] for s in self.spans)
-        return covered(first, last, self.frame)
+        first, last = min(s[0] for s in self.spans.values()), max(s[1] for s in self.spans.values())
+        return covered(first, min(last, self.now_ms), self.frame)
+
+    def forming(self, time: NDArray[np.int64], member: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which rows are bars that were not closed."""
+        out = (time >= self.now_open) & (time <= self.now_ms)
+        for one, opens in self.cut_off.items():
+            out |= (time == opens) & (member == one)
+        return out
 
     def rejection(self, member: int, row: int, time_ms: int, reason: str, values: str) -> Rejected:
         """A rejected row with its place."""
@@ -90,34 +108,33 @@ def settle_candles(columns: Columns, settler: Settler, last_ms: int) -> Piece:
         falling = bool((time[1:] < time[:-1]).all())
         order: Any = slice(None, None, -1) if falling else np.argsort(time, kind="stable")
         time, values, row, member = time[order], tuple(v[order] for v in values), row[order], member[order]
+    forming = settler.forming(time, member)
+    left_out = {"forming": int(forming.sum())} if forming.any() else {}
+    if forming.any():
+        time, values, row, member = time[~forming], tuple(v[~forming] for v in values), row[~forming], member[~forming]
     sound = bool((time[1:] > time[:-1]).all()) and bool((settler.frame.floor(time) == time).all()) and not law_breaks(*values).any()
-    if sound and len(time) and int(time[-1]) < settler.open_end and int(time[0]) > last_ms:
-        return Piece((time, *values), len(time))
+    if sound and (not len(time) or last_ms < int(time[0]) <= int(time[-1]) <= settler.now_ms):
+        return Piece((time, *values), len(time), left_out)
     zeros, file = np.zeros(len(time), np.int32), np.zeros(len(time), np.int32)
-    bad = bad_rows(RawCandles(settler.symbol, settler.frame, time, *values, zeros, ("",), file, row))
+    open_, high, low, close, volume = values
+    bad = bad_rows(RawCandles(settler.symbol, settler.frame, time, open_, high, low, close, volume, zeros, ("",), file, row))
     bad.pop("disorder")
     again = bad.pop("identical duplicate")
-    forming = time >= settler.open_end
-    future = time > settler.now_ms
-    keep = ~again & ~forming
+    bad["conflicting duplicate"] |= time <= last_ms
     rejected: list[tuple[Rejected, str]] = []
     out = np.zeros(len(time), np.bool_)
-    kinds = {"opens in the future": future, "conflicting duplicate": time <= last_ms} | bad
-    for kind, mask in kinds.items():
-        fresh = mask & ~out & ~(again & (kind != "opens in the future")) & ~(forming & (kind != "opens in the future"))
-        if kind == "conflicting duplicate":
-            fresh = (fresh | (bad[kind] & ~out & ~forming)) & ~again
+    for kind, mask in ({"opens in the future": time > settler.now_ms} | bad).items():
+        fresh = mask & ~out
         for at in np.flatnonzero(fresh).tolist():
             shown = " ".join(f"{n} {float(v[at]):g}" for n, v in zip(VALUE_COLUMNS, values, strict=True))
             rejected.append((settler.rejection(int(member[at]), int(row[at]), int(time[at]), kind, shown), kind))
         out |= fresh
-    left_out = {"identical duplicate": int((again & ~out & ~forming).sum()), "forming": int((forming & ~out).sum())}
-    keep &= ~out
-    floor = np.unique(settler.frame.floor(time[out]))
-    return Piece(
-        (time[keep], *(v[keep] for v in values)), int(keep.sum()), {k: n for k, n in left_out.items() if n}, rejected,
-        runs(floor, settler.frame),
-    )  # fmt: skip
+    again &= ~out
+    if again.any():
+        left_out["identical duplicate"] = int(again.sum())
+    keep = ~again & ~out
+    doubtful = runs(distinct(settler.frame.floor(time[out])), settler.frame)
+    return Piece((time[keep], *(v[keep] for v in values)), int(keep.sum()), left_out, rejected, doubtful)
 
 
 def settle_trades(columns: Columns, settler: Settler, last_ms: int) -> Piece:
@@ -144,5 +161,3 @@ def settle_trades(columns: Columns, settler: Settler, last_ms: int) -> Piece:
         starts = np.flatnonzero(np.concatenate([[True], bucket[1:] != bucket[:-1]]))
         made = (bucket[starts], *bars_between(price[kept], amount[kept], starts))
     return Piece(made, len(kept), {k: n for k, n in left_out.items() if n}, rejected)
-
-

@@ -33,7 +33,7 @@ class Rejected:
 class Rejections:
     """Counts every rejected row, remembers the first ones, and writes all of them as JSON lines where a file is given."""
 
-    def __init__(self, out: IO[str] | None = None) -> None:
+    def __init__(self, out: IO[bytes] | None = None) -> None:
         self._out = out
         self.count = 0
         self.kinds: dict[str, int] = {}
@@ -47,7 +47,7 @@ class Rejections:
             self.first.append(one)
         if self._out is not None:
             told = {k: v for k, v in asdict(one).items() if v not in ("", None) and (k, v) not in (("rows", 1), ("line", 0))}
-            self._out.write(json.dumps(told | {"kind": kind}, ensure_ascii=False) + "\n")
+            self._out.write(json.dumps(told | {"kind": kind}, ensure_ascii=False).encode(errors="replace") + b"\n")
 
     def mark(self) -> tuple[int, dict[str, int], int, int]:
         """Where the list is now, for :meth:`back_to`."""
@@ -67,13 +67,12 @@ class Rejections:
         """Rejections whose JSON lines are in ``path`` when the context is left without an error and there are any."""
         import tempfile
 
-        with tempfile.TemporaryFile("w+", encoding="utf-8") as out:
+        with tempfile.TemporaryFile() as out:
             rejections = cls(out)
             yield rejections
             if path is not None and rejections.count:
-                out.flush()
-                out.buffer.seek(0)
-                write_atomically(path, out.buffer.read())
+                out.seek(0)
+                write_atomically(path, out.read())
 
 
 @dataclass

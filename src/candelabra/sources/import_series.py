@@ -16,11 +16,11 @@ from candelabra.sources.collect import Naming
 from candelabra.sources.import_pieces import Columns, Piece, Settler, settle_candles, settle_trades
 from candelabra.sources.import_report import Books, Rejected, Rejections, SeriesReport
 from candelabra.sources.layout import Stamps
-from candelabra.sources.provenance import Hole, Span, difference, runs, union
+from candelabra.sources.provenance import Hole, Span, difference, runs
 from candelabra.sources.reading import Chunk, Reading
-from candelabra.sources.settle import frame_of_steps
+from candelabra.sources.settle import distinct, frame_of_steps, step_counts
 from candelabra.sources.spool import Spool
-from candelabra.sources.stamps import opened, seen_stamps
+from candelabra.sources.stamps import seen_stamps
 from candelabra.sources.store import Store
 
 __all__ = ["Intake", "Key", "import_series"]
@@ -58,9 +58,8 @@ class Intake:
         """The series that rows of a member belong to."""
         holds = self.readings[at].layout.holds
         frame = wanted or naming.frame
-        if frame is not None or holds == "trades":
-            step = str(frame)
-        else:
+        step = str(frame)
+        if frame is None and holds == "candles":
             # The first rows of each file and symbol tell files of different timeframes apart.
             step = self._steps.setdefault((at, symbol), _first_step(chunk.time))
         key = Key(symbol, step, holds)
@@ -80,9 +79,9 @@ class Intake:
         known = self._spans.get((key, at), (first_ms, last_ms))
         self._spans[key, at] = (min(known[0], first_ms), max(known[1], last_ms))
 
-    def spans(self, key: Key) -> list[Span]:
-        """First and last time of a series in each member."""
-        return [span for (one, _), span in self._spans.items() if one == key]
+    def spans(self, key: Key) -> dict[int, Span]:
+        """First and last time of a series by member."""
+        return {at: span for (one, at), span in self._spans.items() if one == key}
 
     def facts(self, at: int) -> Iterator[tuple[Key, dict[str, Any]]]:
         """What our own files say about their series."""
@@ -98,7 +97,7 @@ class Intake:
         """The members that have rows of a series."""
         return [self.readings[at] for one, at in self._books if one == key]
 
-    def keys(self) -> list[Key]:
+    def series(self) -> list[Key]:
         """The series there are."""
         return list(dict.fromkeys(key for key, _ in self._books))
 
@@ -115,7 +114,7 @@ class Intake:
         self.refused.add(at)
         for kept in (self._books, self._spans, self._naming):
             for pair in [p for p in kept if p[1] == at]:
-                del kept[pair]  # type: ignore[attr-defined]
+                del kept[pair]
 
     def load(self, key: Key, piece: int) -> Columns:
         """The rows of a piece without those of refused members."""
@@ -128,7 +127,14 @@ class Intake:
 
 
 def import_series(
-    key: Key, name: str, wanted: Timeframe | None, intake: Intake, store: Store | None, most_rejected: float, rejections: Rejections, now_ms: int
+    key: Key,
+    name: str,
+    wanted: Timeframe | None,
+    intake: Intake,
+    store: Store | None,
+    most_rejected: float,
+    rejections: Rejections,
+    now_ms: int,
 ) -> SeriesReport:
     """Settle the rows of a series and store its bars; a series that cannot be believed is refused as a whole, with the reason."""
     members = intake.members(key)
@@ -232,8 +238,8 @@ def _verdict(report: SeriesReport, run: _FlatRun, most_rejected: float) -> str:
         return f"none of its {books.rows:,} rows is a bar"
     if books.rejected > most_rejected * books.rows:
         return (
-            f"{books.rejected:,} of {books.rows:,} rows cannot be candles ({books.rejected / books.rows:.2%}, more than {most_rejected:.2%}): a "
-            "source with so many is not to be believed elsewhere either; get the data again, or allow more (--most-rejected 1)"
+            f"{books.rejected:,} of {books.rows:,} rows are no candles ({books.rejected / books.rows:.2%}, more than {most_rejected:.2%}): "
+            "a source with so many is not to be believed elsewhere either; get the data again, or allow more (--most-rejected 1)"
         )
     if run.bars >= _FLAT_LEAST and run.longest >= 0.5 * run.bars:
         return f"the price does not move for {run.longest:,} of {run.bars:,} bars: nothing can be learned from it; is it the right column?"
@@ -266,14 +272,9 @@ def _placed(key: Key, wanted: Timeframe | None, intake: Intake, name: str) -> tu
         times = intake.load(key, number)[0]
         if not len(times):
             continue
-        rising = bool((times[1:] > times[:-1]).all())
-        times = times if rising else np.unique(times)
-        steps = np.diff(times)
-        if len(steps) and (steps == steps[0]).all():
-            counts[int(steps[0])] = counts.get(int(steps[0]), 0) + len(steps)
-        else:
-            for step, count in zip(*(x.tolist() for x in np.unique(steps, return_counts=True)), strict=True):
-                counts[step] = counts.get(step, 0) + count
+        times = distinct(times)
+        for step, count in step_counts(times).items():
+            counts[step] = counts.get(step, 0) + count
         if last is not None and (over := int(times[0]) - last) > 0:
             counts[over] = counts.get(over, 0) + 1
         first = int(times[0]) if first is None else first
@@ -293,16 +294,16 @@ def _first_step(times: NDArray[np.int64]) -> str:
     steps = steps[(steps > 0) & (steps < 1 << 45)]
     if not len(steps):
         return "one bar"
-    values, counts = np.unique(steps, return_counts=True)
-    step = int(values[np.argmax(counts)])
+    step = int(np.median(steps))
+    if (steps == step).mean() < 0.5:
+        values, counts = np.unique(steps, return_counts=True)
+        step = int(values[np.argmax(counts)])
     return f"{step} ms" if step < 28 * 86_400_000 else "months"
 
 
-def _write(
-    report: SeriesReport, settler: Settler, pieces: _Pieces, intake: Intake, key: Key, store: Store, now_ms: int
-) -> None:
+def _write(report: SeriesReport, settler: Settler, pieces: _Pieces, intake: Intake, key: Key, store: Store, now_ms: int) -> None:
     """Write bars in large lots, each stretch of time that some file covers with why bars are absent in it."""
-    covered = _covered(settler, intake, key)
+    covered = settler.covered if key.holds == "candles" else [settler.whole]
     held: list[Piece] = []
     begin = covered[0][0] if covered else 0
     source = _source(report)
@@ -341,19 +342,6 @@ def _write(
         rows += len(piece.columns[0])
     if rows:
         flush(covered[-1][1])
-
-
-def _covered(settler: Settler, intake: Intake, key: Key) -> list[Span]:
-    """The stretches of time that files cover: from the first bar of each to its last, bars still forming not included."""
-    frame = settler.frame
-    if key.holds == "trades":
-        return [settler.whole]
-    spans = []
-    for first, last in intake.spans(key):
-        ends = opened(np.array([first, last], np.int64), frame, settler.stamps)
-        start, stop = int(frame.floor(int(ends[0]))), int(frame.next(frame.floor(int(ends[1]))))
-        spans.append((start, min(stop, settler.open_end)))
-    return union(spans)
 
 
 def _source(report: SeriesReport) -> str:

@@ -115,8 +115,8 @@ def _looked_at(member: Member, wishes: Wishes, wanted: Timeframe | None, many: b
         raise UsageError(f"{member.name} holds trades: name the bars to make of them (--timeframe 1s on the command line; up to 1d)")
     if naming.facts and naming.facts["source"] != naming.facts["timeframe"]:
         raise DataError(
-            f"{member.name} holds {naming.facts['timeframe']} bars made of {naming.facts['source']} bars: a store keeps what was fetched and "
-            f"makes other timeframes itself: import the {naming.facts['source']} candles"
+            f"{member.name} holds {naming.facts['timeframe']} bars made of {naming.facts['source']} bars: a store keeps what was fetched "
+            f"and makes other timeframes itself: import the {naming.facts['source']} candles"
         )
     if naming.symbol is None and reading.layout.symbol is None and reading.layout.series[0].symbol is None:
         naming.chosen([None], wishes.symbol, many, member.name)  # raises

@@ -56,9 +56,7 @@ def _listed(buffer: bytes, raw: Any, name: str) -> Iterator[list[Any]]:
         if not more:
             break
         buffer += more
-        cut = None
-        for cut in _BETWEEN.finditer(buffer):
-            pass
+        cut = max(_BETWEEN.finditer(buffer), key=lambda between: between.start(), default=None)
         if cut is not None:
             yield _rows(b"[" + buffer[: cut.start() + 1] + b"]", name)
             buffer = buffer[cut.end() :]

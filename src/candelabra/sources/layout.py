@@ -69,7 +69,8 @@ class Layout:
     """What a table holds and where.
 
     ``quote_volume`` is a second volume column to check the first with; ``symbol`` a column of symbols; ``quote`` the currency of prices
-    where symbols name none; ``venue`` the exchange where the form itself tells; ``absent`` why this form has no row for a bar, where that is known; ``id`` the column that tells trades apart.
+    where symbols name none; ``venue`` the exchange where the form itself tells; ``absent`` why this form has no row for a bar, where
+    that is known; ``id`` the column that tells trades apart.
     """
 
     form: str
@@ -129,7 +130,8 @@ def layout_by_name(columns: Sequence[str], told: Told, where: str, base: str | N
     absent = (["open time"] if time is None else []) + [n for n, got in zip(PRICE_COLUMNS, prices, strict=True) if got is None]
     if time is None or absent:
         raise DataError(
-            f"{where}: no column for {', '.join(absent)}; the columns are {', '.join(map(repr, columns[:16]))}: {_form(list(names), columns)}"
+            f"{where}: no column for {', '.join(absent)}; the columns are {', '.join(map(repr, columns[:16]))}: "
+            + _form(list(names), columns)
         )
     volume = given.get("volume") or _volume(names, base, where, columns)
     other = given.get("quote_volume") or _quote_volume(names, volume)

@@ -33,8 +33,9 @@ ENDINGS: Final = (*_KINDS, *_PACKED, ".zip")
 """Endings of the files that can be read."""
 
 VENUES: Final = (
-    "binance", "binanceus", "binanceusdm", "binancecoinm", "bitfinex", "bitflyer", "bitget", "bitmex", "bitstamp", "bybit", "coinbase", "cryptocom", "deribit",
-    "gateio", "gemini", "htx", "huobi", "hyperliquid", "kraken", "kucoin", "mexc", "okx", "poloniex", "upbit",
+    "binance", "binanceus", "binanceusdm", "binancecoinm", "bitfinex", "bitflyer", "bitget", "bitmex", "bitstamp", "bybit",
+    "coinbase", "cryptocom", "deribit", "gateio", "gemini", "htx", "huobi", "hyperliquid", "kraken", "kucoin", "mexc", "okx",
+    "poloniex", "upbit",
 )  # fmt: skip
 """Exchanges a file's name may begin with (CCXT's spelling)."""
 

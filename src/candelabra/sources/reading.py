@@ -49,8 +49,8 @@ class Chunk:
 class Reading:
     """A member being read; the counters are final when :meth:`chunks` has ended.
 
-    ``rows`` = those in chunks + ``lost`` (could not be cut into cells; ``tell_lost`` hears of each) + ``blank`` (empty lines) + ``unlisted`` (empty cells of a symbol
-    beside others). A row of a table with several symbols side by side counts once for each.
+    ``rows`` = those in chunks + ``lost`` (could not be cut into cells; ``tell_lost`` hears of each) + ``blank`` (empty lines) +
+    ``unlisted`` (empty cells of a symbol beside others). A row of a table with several symbols side by side counts once for each.
     """
 
     member: Member

@@ -17,7 +17,7 @@ from candelabra.candles.raw import NO_TIME, RawCandles
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import DataError
 
-__all__ = ["OnBad", "ReadNotes", "frame_of", "frame_of_steps", "joined", "saved_ms", "settled"]
+__all__ = ["OnBad", "ReadNotes", "distinct", "frame_of", "frame_of_steps", "joined", "saved_ms", "settled", "step_counts"]
 
 OnBad = Literal["refuse", "drop"]
 
@@ -68,9 +68,30 @@ class ReadNotes:
 
 def frame_of(times: NDArray[np.int64], where: str, stated: Timeframe | None) -> Timeframe:
     """The timeframe by the most common step; it must agree with the one stated."""
-    known = np.unique(times[times != NO_TIME])
-    steps, counts = np.unique(np.diff(known), return_counts=True)
-    return frame_of_steps(dict(zip(steps.tolist(), counts.tolist(), strict=True)), int(known[0]) if len(known) else 0, where, stated)
+    known = distinct(times[times != NO_TIME])
+    return frame_of_steps(step_counts(known), int(known[0]) if len(known) else 0, where, stated)
+
+
+def distinct(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times in rising order, each once; no work for files that are in order, the usual case."""
+    if len(times) < 2 or bool((times[1:] > times[:-1]).all()):
+        return times
+    if bool((times[1:] < times[:-1]).all()):
+        return times[::-1]
+    ordered: NDArray[np.int64] = np.sort(times)
+    fresh: NDArray[np.bool_] = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    return ordered[fresh]
+
+
+def step_counts(times: NDArray[np.int64]) -> dict[int, int]:
+    """How often each step lies between neighbours of rising times."""
+    steps = np.diff(times)
+    if len(steps) and bool((steps == steps[0]).all()):
+        return {int(steps[0]): len(steps)}
+    ordered = np.sort(steps)
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.zeros(0, np.int64)
+    counts = np.diff(np.append(starts, len(ordered)))
+    return dict(zip(ordered[starts].tolist(), counts.tolist(), strict=True))
 
 
 def frame_of_steps(counts: Mapping[int, int], first_ms: int, where: str, stated: Timeframe | None) -> Timeframe:

@@ -30,7 +30,7 @@ def seen_stamps(times: NDArray[np.int64], frame: Timeframe) -> Stamps:
         return "open"
     if frame.is_calendar and (left == _DAY).all():
         return "month-end"
-    return "close" if bool((left <= _SECOND).all()) and len(np.unique(left)) == 1 else "open"
+    return "close" if int(left[0]) <= _SECOND and bool((left == left[0]).all()) else "open"
 
 
 def opened(times: NDArray[np.int64], frame: Timeframe, stamps: Stamps) -> NDArray[np.int64]:

@@ -9,7 +9,31 @@ __all__ = ["spelled", "split_symbol"]
 
 _QUOTES: Final = ("USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "USD", "EUR", "GBP", "JPY", "TRY", "BRL", "BTC", "XBT", "ETH", "BNB")
 _WITH_TUSD: Final = frozenset(
-    ["ADA", "ALGO", "ATOM", "AVAX", "BCH", "BNB", "BSV", "BTC", "DOGE", "EOS", "ETC", "ETH", "FDUSD", "LINK", "LTC", "MATIC", "NEO", "SHIB", "SOL", "TRX", "USDC", "XLM", "XRP"]
+    [
+        "ADA",
+        "ALGO",
+        "ATOM",
+        "AVAX",
+        "BCH",
+        "BNB",
+        "BSV",
+        "BTC",
+        "DOGE",
+        "EOS",
+        "ETC",
+        "ETH",
+        "FDUSD",
+        "LINK",
+        "LTC",
+        "MATIC",
+        "NEO",
+        "SHIB",
+        "SOL",
+        "TRX",
+        "USDC",
+        "XLM",
+        "XRP",
+    ]
 )
 """DOTUSD is DOT/USD and BTCTUSD is BTC/TUSD: these coins have a market in TUSD."""
 _OTHER_NAMES: Final = {"XBT": "BTC", "XDG": "DOGE"}  # Kraken's and BitMEX's

@@ -190,7 +190,8 @@ def _json(member: Member, head: Head, layout: Layout, lenient: bool) -> Iterator
                 if row is None:
                     blank += 1
                 elif isinstance(row, list) != head.lists or (head.lists and len(row) != len(head.names)):
-                    why = f"is {type(row).__name__} of {len(row)} where {'lists' if head.lists else 'objects'} of {len(head.names)} are needed"
+                    needed = f"lists of {len(head.names)}" if head.lists else "objects"
+                    why = f"is a {type(row).__name__} of {len(row)} where {needed} are needed"
                     if not lenient:
                         raise DataError(f"{member.name} is not a table that can be read: row {k} {why}")
                     lost.append((k, why))

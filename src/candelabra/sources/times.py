@@ -17,10 +17,11 @@ from candelabra.sources.layout import Told
 __all__ = ["TimeReader", "is_text"]
 
 _FORMATS: Final = (
-    "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d",
-    "%Y-%m-%d %I-%p", "%Y-%m-%d %I:%M %p", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y", "%d/%m/%Y",
-    "%m/%d/%Y %I:%M %p", "%d/%m/%Y %I:%M %p", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y", "%d-%m-%Y %H:%M", "%m-%d-%Y %H:%M",
-    "%d-%m-%Y", "%m-%d-%Y", "%d-%m-%y %H:%M", "%y-%m-%d %H:%M", "%b %d, %Y", "%d %b %Y",
+    "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d",
+    "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y-%m-%d %I-%p", "%Y-%m-%d %I:%M %p",
+    "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y", "%d/%m/%Y",
+    "%m/%d/%Y %I:%M %p", "%d/%m/%Y %I:%M %p", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y",
+    "%d-%m-%Y %H:%M", "%m-%d-%Y %H:%M", "%d-%m-%Y", "%m-%d-%Y", "%d-%m-%y %H:%M", "%y-%m-%d %H:%M", "%b %d, %Y", "%d %b %Y",
 )  # fmt: skip
 # Years 1990 to 2200 in s, ms, us and ns: the ranges do not overlap.
 _UNITS: Final = tuple((10**k, 631_152_000 * 10**k, 7_258_118_400 * 10**k) for k in (0, 3, 6, 9))
@@ -176,8 +177,8 @@ class TimeReader:
             self._unit = next((factor for factor, low, high in _UNITS if low <= middle < high), 0)
             if not self._unit:
                 raise DataError(
-                    f"{self.where}: column {self.name!r} holds {int(some[0]) // scale}, which is no time between 1990 and 2200 in s, ms, us or "
-                    "ns since 1970: is this the open time?"
+                    f"{self.where}: column {self.name!r} holds {int(some[0]) // scale}, no time between 1990 and 2200 in s, ms, us "
+                    "or ns since 1970: is this the open time?"
                 )
         factor, low, high = next(u for u in _UNITS if u[0] == self._unit)
         if scale > 1:
@@ -267,7 +268,8 @@ def _read(flat: Any, spelling: str) -> Any:
     except pa.ArrowInvalid:
         pass
     pattern = {
-        "whole number": r"^\d{1,18}$", "number": r"^\d{1,18}\.\d*$", "ISO UTC": r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$",
+        "whole number": r"^\d{1,18}$", "number": r"^\d{1,18}\.\d*$",
+        "ISO UTC": r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$",
         "ISO": r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$",
     }[spelling]  # fmt: skip
     fitting = pc.if_else(pc.match_substring_regex(flat, pattern), flat, pa.scalar(None, pa.string()))
