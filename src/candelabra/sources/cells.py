@@ -58,7 +58,8 @@ def refuse_thousands(column: Any, name: str, where: str, first_row: int = 0) -> 
         row = int(marked[0])
         raise DataError(
             f"{where}: column {name!r} is not numeric: row {row + first_row} holds {column[row].as_py()!r}, with thousands "
-            f"separators ({len(marked)} such cells): nobody can tell what the other cells were before, so nothing of the file is read; {_ADVICE}"
+            f"separators ({len(marked)} such cells): nobody can tell what the other cells were before, so nothing of the file is read; "
+            + _ADVICE
         )
 
 

@@ -25,7 +25,7 @@ from candelabra.sources.store import Store
 
 __all__ = ["Intake", "Key", "import_series"]
 
-_WRITTEN_AT_ONCE: Final = 600_000
+_WRITTEN_AT_ONCE: Final = 250_000
 _NOTES: Final = 20
 _FLAT_LEAST: Final = 50
 
