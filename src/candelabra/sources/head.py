@@ -81,7 +81,7 @@ def _csv_head(member: Member) -> Head:
     lines = text.splitlines()
     if len(data) >= _BYTES and len(lines) > 1:
         lines = lines[:-1]  # the last one may be cut
-    lines = lines[:_LINES]
+    lines = lines[:_LINES] or [""]
     separator, at = _table_begins(lines)
     cells = [_cells(line, separator) for line in lines[at:] if line.strip()]
     first = cells[0] if cells else []
@@ -94,6 +94,8 @@ def _csv_head(member: Member) -> Head:
 def _table_begins(lines: Sequence[str]) -> tuple[str, int]:
     """The separator, and the first line that has as many cells as the line after it."""
     best = (",", 0)
+    if not lines:
+        return best
     for at in range(min(_BANNER, max(1, len(lines) - 1))):
         if not lines[at].strip() or lines[at].lstrip().startswith("#"):
             continue

@@ -82,9 +82,9 @@ class Group:
             for key in intake.series():
                 name = self._name(key, intake)
                 if name is None:
-                    count = intake.count(key).rows
-                    loose.rows += count
-                    loose.leave_out("another symbol or timeframe", count)
+                    other = intake.count(key)  # what has no time was rejected before the symbol mattered
+                    other.leave_out("another symbol or timeframe", other.rows - other.rejected)
+                    loose.add(other)
                 else:
                     reports.append(import_series(key, name, self.wanted, intake, store, most_rejected, rejections, now_ms))
         if loose.rows:

@@ -160,8 +160,8 @@ def trouble(name: str) -> Iterator[None]:
         pa.ArrowSerializationError,
     ) as error:
         raise DataError(f"{name} is not a table that can be read: {_first_line(error)}: open it and check its header and rows") from error
-    except pa.ArrowCapacityError as error:
-        raise DataError(f"{name} has a cell too large to read: {_first_line(error)}") from error
+    except (pa.ArrowCapacityError, pa.ArrowMemoryError) as error:
+        raise DataError(f"{name} asks for more than can be held, so it is damaged: {_first_line(error)}: get it again") from error
     except OSError as error:
         raise SourceError(f"cannot read {name}: {_first_line(error)}: is the file whole, and of the kind its name says?") from error
     except UnicodeError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,7 @@ def _csv_batches(member: Member, head: Head, names: list[str], types: dict[str, 
 
     options = {
         "read_options": pyarrow.csv.ReadOptions(
-            use_threads=False, skip_rows=head.skip, column_names=names, block_size=_BLOCK, encoding=head.encoding
+            use_threads=False, skip_rows=head.skip, column_names=names, block_size=_BLOCK
         ),
         "parse_options": pyarrow.csv.ParseOptions(delimiter=head.separator, ignore_empty_lines=False, invalid_row_handler=handler),
         "convert_options": pyarrow.csv.ConvertOptions(
@@ -110,14 +111,38 @@ def _csv_batches(member: Member, head: Head, names: list[str], types: dict[str, 
         ),
     }
     with unguarded(member) as raw:
+        source: Any = _Utf8(raw, head.encoding) if handler is not None or head.encoding != "utf8" else raw
         try:
-            reader = pyarrow.csv.open_csv(raw if member.inner or member.packed else pa.PythonFile(raw, mode="r"), **options)
+            reader = pyarrow.csv.open_csv(pa.PythonFile(source, mode="r"), **options)
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
             raise
         with reader:
             yield from reader
+
+
+class _Utf8(io.RawIOBase):
+    """Bytes of any encoding as UTF-8; what is no text of that encoding becomes a mark, so that its row is rejected and not lost."""
+
+    def __init__(self, raw: IO[bytes], encoding: str) -> None:
+        self._raw = raw
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        self._begun = False
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At least a byte unless there are no more."""
+        while True:
+            data = self._raw.read(max(4, size // 3) if size > 0 else -1)
+            text = self._decoder.decode(data, final=not data)
+            if not self._begun and text:
+                text, self._begun = text.removeprefix("\ufeff"), True
+            if text or not data:
+                return text.encode()
 
 
 def _types(head: Head, layout: Layout, names: list[str]) -> dict[str, Any]:

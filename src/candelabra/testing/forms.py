@@ -28,10 +28,10 @@ def written(form: str, candles: Candles) -> tuple[str, bytes]:
     return name.format(coin=candles.symbol.replace("/", ""), tf=candles.timeframe), write(candles)
 
 
-def check_import(name: str, content: bytes, **wishes: Any) -> None:
-    """Import a file of this name and content for show, and again for good; LawBroken when a row is lost, CandelabraError passes.
+def check_import(name: str, content: bytes, *, stored: bool = True, **wishes: Any) -> str:
+    """Import a file of this name and content for show, and (``stored``) for good; gives how it ended: kept, rejected or refused.
 
-    Any other exception is a bug of the importer and passes too.
+    Raises LawBroken when a row is lost. Any exception that is none of ours is a bug of the importer and passes.
     """
     from candelabra.sources.importing import Wishes, import_files
     from candelabra.sources.store import Store
@@ -43,8 +43,8 @@ def check_import(name: str, content: bytes, **wishes: Any) -> None:
         try:
             shown = import_files(path, None, wanted)
         except CandelabraError:
-            return
-        done = import_files(path, Store.create(Path(folder) / "store"), wanted)
+            return "refused"
+        done = import_files(path, Store.create(Path(folder) / "store"), wanted) if stored else shown
     for report in (shown, done):
         books = report.books
         require(books.balanced, f"{name}: {books.rows} rows are not {books.kept} kept + {books.rejected} rejected + {books.left_out}")
@@ -52,9 +52,10 @@ def check_import(name: str, content: bytes, **wishes: Any) -> None:
         require(listed == books.rejected, f"{name}: {books.rejected} rows were rejected and {listed} listed")
     same = (shown.books, shown.kinds) == (done.books, done.kinds)
     require(same, f"{name}: a dry run says {shown.books}, {shown.kinds}; the import did {done.books}, {done.kinds}")
-    for one in done.series:
-        stored = one.added + one.unchanged + one.revised
-        require(stored == one.bars, f"{name}: {one.symbol} has {one.bars} bars, and {stored} came to the store")
+    for one in done.series if stored else ():
+        came = one.added + one.unchanged + one.revised
+        require(came == one.bars, f"{name}: {one.symbol} has {one.bars} bars, and {came} came to the store")
+    return "refused" if done.refused else "rejected" if done.books.rejected else "kept"
 
 
 def _rows(candles: Candles) -> list[tuple[Any, ...]]:
