@@ -81,7 +81,8 @@ def _import_once(path: Path, root: Path) -> Any:
 
     store = Store.create(root)
     report = import_files(path, store, Wishes(exchange="walk"))
-    assert report.clean and report.books.balanced
+    assert report.clean
+    assert report.books.balanced
     return store
 
 
@@ -102,7 +103,9 @@ def _import(form: str) -> Callable[[bool], dict[str, Reading]]:
             seconds = cpu_seconds(lambda: _import_once(path, path.parent / f"s{next(numbers)}"), _REPEATS)
             stored = _import_once(path, path.parent / "last").read("WALK/USDT", "1m")
         return {
-            "": Reading(seconds * 1e3, "CPU ms", _sealed((stored.open_time, *stored.values())), "into a new store, read back for the checksum"),
+            "": Reading(
+                seconds * 1e3, "CPU ms", _sealed((stored.open_time, *stored.values())), "into a new store, read back for the checksum"
+            ),
             "peak": Reading(peaks[1], "MB", note="by which the process grew, one year"),
             "peak of four years": Reading(peaks[4], "MB", note="the same for four times the rows"),
         }

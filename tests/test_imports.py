@@ -17,6 +17,8 @@ VERBS = (
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
     ["config"], ["config", "show"], ["config", "schema"], ["config", "init"],
+    ["store"], ["store", "list"], ["store", "verify"], ["store", "repair"], ["store", "compact"], ["store", "export"],
+    ["store", "gaps"], ["store", "revisions"],
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def test_bars_equal_those_of_a_slow_twin(given: Trades, frame: str) -> None:
     if begun % DAY and begun != first:
         buckets.pop(begun, None)  # it had begun
     if not buckets:
-        with pytest.raises(DataError, match="no .* bar lies whole"):
+        with pytest.raises(DataError, match=r"no .* bar lies whole"):
             trade_bars(given, frame)
         return
     bars = trade_bars(given, frame)

@@ -71,7 +71,7 @@ def test_columns_can_be_told(truth: Candles, tmp_path: Path) -> None:
     columns = {"open_time": "when", "open": "eins", "high": "zwei", "low": "Drei", "close": "vier", "volume": "menge"}
     assert read_candles(path, told=Told(columns=columns))[0].fingerprint == truth.fingerprint
     path.write_text("\n".join(r.rpartition(",")[0] for r in rows))
-    with pytest.raises(DataError, match="has no header: .*--map open_time=1"):
+    with pytest.raises(DataError, match=r"has no header: .*--map open_time=1"):
         read_candles(path)
     numbered = dict(zip(columns, "123456", strict=True))
     assert read_candles(path, told=Told(columns=numbered))[0].fingerprint == truth.fingerprint
@@ -92,7 +92,7 @@ def lines(stamps: list[str], header: str = "date,open,high,low,close,volume") ->
         (Told(time_format="%d/%m/%Y %H.%M.%f"), ["01/02/2020 00.00.0", "01/02/2020 01.00.0", "01/02/2020 02.00.0"], "2020-02-01T00"),
         (Told(time_format="%Y%m%d%H"), ["2020020100", "2020020101", "2020020102"], "2020-02-01T00"),
         (Told(time_zone="America/New_York"), ["2020-02-01 00:00", "2020-02-01 01:00", "2020-02-01 02:00"], "2020-02-01T05"),
-        (Told(time_zone="Asia/Tokyo"), ["2020-02-01 00:00:00+00:00", "2020-02-01 01:00:00+00:00", "2020-02-01 02:00:00+00:00"], "2020-02-01T00"),
+        (Told(time_zone="Asia/Tokyo"), [f"2020-02-01 0{k}:00:00+00:00" for k in range(3)], "2020-02-01T00"),
         (Told(stamps="close"), ["2020-02-01 01:00", "2020-02-01 02:00", "2020-02-01 03:00"], "2020-02-01T00"),
         (Told(), ["2020-02-01 00:59:59", "2020-02-01 01:59:59", "2020-02-01 02:59:59"], "2020-02-01T00"),
         (Told(), ["2020-02-01 00:59:59.999", "2020-02-01 01:59:59.999", "2020-02-01 02:59:59.999"], "2020-02-01T00"),
@@ -162,7 +162,7 @@ def test_thousands_separators_refuse_the_file_wherever_they_stand(cell: str, tmp
     text = lines([f"2020-01-{k:02d}" for k in range(1, 30)]).replace("2020-01-28,1", f"2020-01-28,{cell}")
     path = tmp_path / "BTCUSDT.csv"
     path.write_text(text)
-    with pytest.raises(CandelabraError, match="thousands separators|is not a table"):
+    with pytest.raises(CandelabraError, match=r"thousands separators|is not a table"):
         read_candles(path)
 
 

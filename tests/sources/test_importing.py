@@ -219,7 +219,11 @@ def test_the_same_import_again_is_known_or_changes_nothing(tmp_path: Path, store
 def test_absent_bars_are_recorded_for_the_reason_the_form_tells(tmp_path: Path, store: Store) -> None:
     holed = TRUTH.rows(np.delete(np.arange(400), np.r_[100:110]))
     hole = (int(TRUTH.open_time[100]), int(TRUTH.open_time[110]))
-    for form, symbol, kind in (("binance", "BTC/USDT", "exchange gap"), ("kraken", "BTC/USDT", "no trade"), ("plain", "BTC/USDT", "unknown")):
+    for form, symbol, kind in (
+        ("binance", "BTC/USDT", "exchange gap"),
+        ("kraken", "BTC/USDT", "no trade"),
+        ("plain", "BTC/USDT", "unknown"),
+    ):
         exchange = form
         import_files(placed(tmp_path, form, holed), store, Wishes(exchange=exchange))
         told = [(g.start_ms, g.end_ms, g.kind) for g in store.gaps(symbol, "1h", exchange=exchange)]

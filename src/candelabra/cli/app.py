@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from candelabra import __version__
-from candelabra.cli import bundles, check, doctor, features, forecast, importing, journeys, settings
+from candelabra.cli import bundles, check, doctor, features, forecast, importing, journeys, settings, store
 
 __all__ = ["app"]
 
@@ -44,4 +44,5 @@ app.command("evaluate")(journeys.evaluate)
 app.command("forecast")(forecast.forecast)
 app.add_typer(bundles.app, name="bundle")
 app.add_typer(settings.app, name="config")
+app.add_typer(store.app, name="store")
 app.command("doctor")(doctor.doctor)

@@ -20,6 +20,7 @@ from candelabra.sources.members import Member, members_of, named_by
 from candelabra.sources.reading import Chunk, Reading, open_member
 from candelabra.sources.settle import frame_of
 from candelabra.sources.stamps import opened, seen_stamps
+from candelabra.sources.stored import is_stored, stored_candles
 
 __all__ = ["METADATA", "Naming", "naming_of", "raw_of_columns", "read_file", "trade_order"]
 
@@ -67,6 +68,8 @@ def naming_of(member: Member, reading: Reading, symbol: str | None, wanted: Time
 
 def read_file(path: Path, symbol: str | None, wanted: Timeframe | None, many: bool, told: Told) -> list[tuple[str, RawCandles]]:
     """The raw candles of a file with the venue its name tells; DataError and SourceError as in :func:`files.read_candles`."""
+    if is_stored(path):
+        return stored_candles(path, symbol, wanted)
     found: list[tuple[str, RawCandles]] = []
     for member in members_of(path):
         _, named_symbol, named_frame = _named(member)

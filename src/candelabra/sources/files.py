@@ -41,10 +41,11 @@ def read_candles(
     Files are CSV, JSON (also .gz, .zip), Parquet or Feather of any form in ``sources.forms.FORMS``, from Binance Vision to plain columns
     for open time (s, ms, us, ns or dates, UTC), open, high, low, close and volume in any order; trades are made into bars of ``timeframe``.
     What is not recognised can be ``told``. Symbol and timeframe come from a column ``symbol``, the file's name
-    (``binance_BTCUSDT_1h.parquet``) and the most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of one
-    series are joined. Rows that repeat exactly and the bar still forming are left out (:func:`read_with_notes` says how many).
-    ``on_bad="drop"`` leaves out rows that are not candles instead of refusing. Raises DataError naming file, row and time, SourceError when
-    a file cannot be opened.
+    (``binance_BTCUSDT_1h.parquet``) and the most common step; ``symbol`` and ``timeframe`` select, and name what no file names. Files of
+    one series are joined. Rows that repeat exactly and the bar still forming are left out (:func:`read_with_notes` says how many).
+    ``on_bad="drop"`` leaves out rows that are not candles instead of refusing. The folder of a store, or of an exchange in one, gives what
+    is stored; ``timeframe`` may then be any that can be made of it. Raises DataError naming file, row and time, SourceError when a file
+    cannot be opened.
     """
     return read_with_notes(paths, symbol=symbol, timeframe=timeframe, on_bad=on_bad, told=told)[0]
 

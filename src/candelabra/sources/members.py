@@ -16,6 +16,7 @@ from typing import IO, Any, Final, Literal, cast
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import DataError, SourceError, UsageError
 from candelabra.registry import did_you_mean
+from candelabra.sources.stored import is_stored
 from candelabra.sources.symbols import split_symbol
 
 __all__ = ["ENDINGS", "VENUES", "Kind", "Member", "Paths", "find_files", "members_of", "named_by", "stream", "trouble", "unguarded"]
@@ -67,7 +68,10 @@ def find_files(paths: Paths) -> tuple[list[Path], bool]:
     gathered = len(given) > 1
     for one in given:
         path = Path(one)
-        if path.is_dir():
+        if is_stored(path):
+            gathered = True
+            files.append(path)
+        elif path.is_dir():
             gathered = True
             inside = sorted(p for p in path.iterdir() if _belongs(p.name))
             if not inside:

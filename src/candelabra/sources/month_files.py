@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +23,9 @@ __all__ = ["MonthFile", "decode", "encode", "month_names", "month_of", "month_sp
 _METADATA: Final = b"candelabra"
 _GROUP: Final = 10_080
 """Bars in a row group (a week of minutes): a read of some days decodes no more than it needs."""
+_PLACES: Final = 12
+_EXACT: Final = 2.0**53
+"""Whole numbers below this are exact as floats, and so are powers of ten up to 22."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ def month_names(months: NDArray[np.int64]) -> list[str]:
     return [str(m) for m in months.astype("datetime64[M]")]
 
 
+@cache
 def month_span(name: str) -> tuple[int, int]:
     """From/to (ms UTC) of the month ``YYYY-MM``; ValueError when it is none.
 
@@ -64,24 +70,29 @@ def month_span(name: str) -> tuple[int, int]:
 def encode(bars: Bars, facts: Mapping[str, Any]) -> tuple[memoryview, MonthFile]:
     """The bytes of a month's file and what the manifest will say of it; ``facts`` (symbol, timeframe, …) go into its header.
 
-    Delta-coded times and plain values: prices hardly ever repeat exactly, so a dictionary only costs (measured on minutes of
-    BTC/USDT: 64 % of raw with one, 39 % without).
+    Prices and volumes of exchanges are decimals of few places: columns whose every value is one, to the bit, are kept as such and
+    delta-coded. Measured on minutes of BTC/USDT: 21 % of raw and 1.7 ms a month to read, against 39 % and 4 ms as floats with
+    zstd, 64 % with dictionaries. Other columns stay floats.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    told = {**facts, "digest": digest(bars)}
     columns = {"open_time": pa.array(bars.open_time, pa.timestamp("ms", "UTC"))}
-    columns |= {name: pa.array(values) for name, values in zip(VALUE_COLUMNS, bars.values, strict=True)}
-    table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(told)})
+    packed = ["open_time"]
+    for name, values in zip(VALUE_COLUMNS, bars.values, strict=True):
+        decimals = _as_decimals(values)
+        columns[name] = pa.array(values) if decimals is None else decimals
+        packed += [] if decimals is None else [name]
+    told = {**facts, "digest": digest(bars)}
     out = pa.BufferOutputStream()
     pq.write_table(
-        table,
+        pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(told)}),
         out,
         compression="zstd",
         compression_level=3,
         use_dictionary=False,
-        column_encoding={"open_time": "DELTA_BINARY_PACKED"},
+        column_encoding=dict.fromkeys(packed, "DELTA_BINARY_PACKED"),
+        store_decimal_as_integer=True,
         write_page_checksum=True,
         write_statistics=["open_time"],
         row_group_size=_GROUP,
@@ -104,17 +115,56 @@ def decode(data: bytes, path: Path, start_ms: int | None = None, end_ms: int | N
         facts: dict[str, Any] = json.loads((file.schema_arrow.metadata or {})[_METADATA])
         groups = list(range(file.metadata.num_row_groups))
         if start_ms is not None and end_ms is not None:
-            groups = [g for g in groups if _touches(file.metadata.row_group(g).column(0).statistics, start_ms, end_ms)]
-        names = ["open_time", *VALUE_COLUMNS]
-        table = file.read_row_groups(groups, columns=names, use_threads=False)
+            firsts = [file.metadata.row_group(g).column(0).statistics.min_raw for g in groups]
+            groups = groups[max(0, bisect.bisect_right(firsts, start_ms) - 1) : bisect.bisect_left(firsts, end_ms)]
+        table = file.read_row_groups(groups, columns=["open_time", *VALUE_COLUMNS], use_threads=False)
         times = np.array(table.column("open_time").cast(pa.int64()).to_numpy(), dtype=np.int64)
         values = np.empty((len(VALUE_COLUMNS), len(times)))
         for row, name in zip(values, VALUE_COLUMNS, strict=True):
-            row[:] = table.column(name).to_numpy()
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+            _fill(row, table.column(name))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{path} is damaged ({str(error).splitlines()[0] if str(error) else error!r})") from error
     bars = Bars(times, values)
     return (bars if start_ms is None or end_ms is None else bars.between(start_ms, end_ms)), facts
+
+
+def _as_decimals(values: NDArray[np.float64]) -> Any:
+    """The values as an Arrow column of decimals, where dividing gives each back to the bit; None where it does not."""
+    import pyarrow as pa
+
+    for places in range(_PLACES + 1):
+        power = 10.0**places
+        for some in (values[:64], values):  # most scales fail on the first rows already
+            with np.errstate(over="ignore"):
+                rounded = np.rint(some * power)
+            if not (np.abs(rounded) < _EXACT).all():
+                return None
+            whole = rounded.astype(np.int64)  # a zero of negative sign has none as a decimal, and stays a float
+            if not ((whole / power).view(np.int64) == some.view(np.int64)).all():
+                break
+        else:
+            wide = np.zeros((len(values), 2), np.int64)  # 128-bit decimals, the low word first
+            wide[:, 0] = whole
+            wide[:, 1] = wide[:, 0] >> 63
+            return pa.Array.from_buffers(pa.decimal128(18, places), len(values), [None, pa.py_buffer(wide)])
+    return None
+
+
+def _fill(row: NDArray[np.float64], column: Any) -> None:
+    """The values of an Arrow column, floats or decimals, into ``row``."""
+    import pyarrow as pa
+
+    if column.null_count:
+        raise ValueError("a value is absent")
+    if not pa.types.is_decimal128(column.type):
+        row[:] = column.to_numpy()
+        return
+    at = 0
+    for chunk in column.chunks:
+        words = np.frombuffer(chunk.buffers()[1], "<i8")[2 * chunk.offset : 2 * (chunk.offset + len(chunk)) : 2]
+        # Both are exact, so the quotient is the float nearest to the decimal: what parsing its text gives.
+        np.divide(words, 10.0**column.type.scale, out=row[at : at + len(chunk)])
+        at += len(chunk)
 
 
 def digest(bars: Bars) -> str:
@@ -122,11 +172,3 @@ def digest(bars: Bars) -> str:
     seal = hashlib.sha256(np.ascontiguousarray(bars.open_time).data)
     seal.update(np.ascontiguousarray(bars.values).data)
     return seal.hexdigest()
-
-
-def _touches(statistics: Any, start_ms: int, end_ms: int) -> bool:
-    """Whether a row group may hold rows of ``[start_ms, end_ms)``."""
-    if statistics is None or not statistics.has_min_max:
-        return True
-    first, last = (int(np.datetime64(t.replace(tzinfo=None), "ms").astype(np.int64)) for t in (statistics.min, statistics.max))
-    return first < end_ms and last >= start_ms

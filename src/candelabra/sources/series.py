@@ -1,6 +1,7 @@
 """One stored series: rows from month files and tail as one, and writes that can be killed at any instant.
 
-A write goes to the tail in one transaction. When the tail is full, or a write is large, rows are folded into month files:
+A write goes to the tail in one transaction. When the tail is full, or a write is large or revises a month file, rows are folded into
+month files:
 
 1. the new files are written beside their places; 2. the manifest announces them (``pending``); 3. each is renamed to its place;
 4. the manifest has them; 5. one transaction on the tail drops the folded rows and notes what was fetched.
@@ -29,9 +30,9 @@ from candelabra.sources.lock import writing
 from candelabra.sources.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from candelabra.sources.month_files import MonthFile, decode, encode, month_names, month_of, month_span
 from candelabra.sources.provenance import Hole, Ledger, Span, check_holes, runs
-from candelabra.sources.tail import TAIL, Revision, Tail, create_tail, is_blank, read_tail, sequence, writing_tail
+from candelabra.sources.tail import TAIL, Revision, Tail, create_tail, foreign, is_blank, read_tail, sequence, writing_tail
 
-__all__ = ["QUARANTINE", "Series", "Snapshot", "WriteReport"]
+__all__ = ["QUARANTINE", "Look", "Series", "Snapshot", "Summary", "WriteReport", "aside"]
 
 QUARANTINE: Final = "quarantine"
 _TAIL_BARS: Final = 2_000
@@ -57,6 +58,31 @@ class WriteReport:
         return self.added + self.unchanged + self.revised
 
 
+@dataclass(frozen=True)
+class Summary:
+    """A series in figures: bars, open time of the first and end of the last (ms), bars still in the tail, revisions, bytes on the disk.
+
+    ``fetched``: the stretches that were fetched.
+    """
+
+    bars: int
+    start_ms: int
+    end_ms: int
+    tail: int
+    revisions: int
+    bytes: int
+    simulated: bool
+    fetched: tuple[Span, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A series without its month files: what the manifest vouches for, and the tail, which is not older."""
+
+    manifest: Manifest
+    tail: Tail
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """A series at one instant: the rows asked for, everything known about its times, and what it is."""
@@ -64,7 +90,6 @@ class Snapshot:
     bars: Bars
     ledger: Ledger
     manifest: Manifest
-    tail: Tail
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,10 @@ class Series:
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.timeframe} of {self.exchange}"
+
+    def facts(self) -> dict[str, str]:
+        """What the header of each of its month files says of it."""
+        return {"exchange": self.exchange, "symbol": self.symbol, "timeframe": self.timeframe.name, "source": self.timeframe.name}
 
     def exists(self) -> bool:
         """Whether something is stored, be it damaged."""
@@ -93,16 +122,47 @@ class Series:
             )
         return found
 
-    def ledger(self) -> Ledger:
-        """What is known about the series' times."""
-        return read_tail(self.folder, self.manifest().tail).ledger
+    def look(self) -> Look:
+        """The tail, with all that is known about the series' times, and the manifest, in this order.
 
-    def snapshot(self, start_ms: int, end_ms: int) -> Snapshot:
-        """The bars that open in ``[start_ms, end_ms)``. Writers are not waited for: what changes meanwhile is read again."""
+        A fold moves bars from the tail to files and then drops them there: a manifest older than the tail could know of neither.
+        """
+        try:
+            tail = read_tail(self.folder)
+        except DataError:
+            self.manifest()  # when that is damaged too, it is the first thing to say
+            raise
+        manifest = self.manifest()
+        if manifest.tail != tail.id:
+            raise foreign(self.folder)
+        return Look(manifest, tail)
+
+    def summary(self) -> Summary:
+        """The series in figures, from the manifest and the tail; month files are read only where the tail reaches into them."""
+        seen = self.look()
+        tail, manifest = seen.tail, seen.manifest
+        entries = manifest.files | manifest.pending
+        times = tail.bars.open_time
+        doubles = 0
+        for name in month_names(np.unique(month_of(times))) if len(times) else []:
+            if name in entries and int(times[0]) <= entries[name].last_ms:
+                doubles += int(np.isin(times, self.month(manifest, name).open_time).sum())
+        firsts = [*(e.first_ms for e in entries.values()), *times[:1].tolist()]
+        lasts = [*(e.last_ms for e in entries.values()), *times[-1:].tolist()]
+        end = int(self.timeframe.next(max(lasts))) if lasts else 0
+        size = sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        bars = sum(e.rows for e in entries.values()) + len(times) - doubles
+        fetched = tuple(tail.ledger.covered())
+        return Summary(bars, min(firsts, default=0), end, len(times), tail.revisions, size, manifest.simulated, fetched)
+
+    def snapshot(self, start_ms: int, end_ms: int, seen: Look | None = None) -> Snapshot:
+        """The bars that open in ``[start_ms, end_ms)``; ``seen``: from a look just taken.
+
+        Writers are not waited for: what changes meanwhile is read again.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
-            manifest = self.manifest()
-            tail = read_tail(self.folder, manifest.tail)
-            manifest = self.manifest()
+            seen = self.look() if seen is None else seen
+            manifest, tail = seen.manifest, seen.tail
             try:
                 parts = [
                     self.month(manifest, name, start_ms, end_ms)
@@ -110,12 +170,15 @@ class Series:
                     if _meet(month_span(name), (start_ms, end_ms))
                 ]
             except DataError:
-                if attempt < _ATTEMPTS and self._moved(manifest, tail):
-                    continue
-                raise
+                now = self.look()
+                if attempt == _ATTEMPTS or (now.manifest == manifest and now.tail.sequence == tail.sequence):
+                    raise
+                seen = now
+                continue
             if attempt < 3 and sequence(self.folder, manifest.tail) != tail.sequence:
+                seen = None
                 continue  # a revision folded meanwhile would mix two instants; a busy writer must not hold a reader up for ever
-            return Snapshot(over(tail.bars.between(start_ms, end_ms), Bars.joined(parts)), tail.ledger, manifest, tail)
+            return Snapshot(over(tail.bars.between(start_ms, end_ms), Bars.joined(parts)), tail.ledger, manifest)
         raise AssertionError("unreachable")
 
     def month(self, manifest: Manifest, name: str, start_ms: int | None = None, end_ms: int | None = None) -> Bars:
@@ -143,47 +206,48 @@ class Series:
         told = check_holes(holes, candles.span, str(self))
         self.folder.mkdir(parents=True, exist_ok=True)
         with writing(self.folder, str(self)):
-            self.sweep()
             manifest = self._begun(candles.simulated)
-            tail = read_tail(self.folder, manifest.tail)
-            given = Bars.of(candles)
-            added, revised, old = self._compared(manifest, tail, given)
-            fresh, changed = given.rows(added), given.rows(revised)
-            notes = {"added": runs(fresh.open_time, self.timeframe), "revised": runs(changed.open_time, self.timeframe)}
-            after = tail.ledger.after(candles.span, source, fetched_ms, **notes, holes=told)
-            report = WriteReport(len(fresh), len(given) - len(fresh) - len(changed), len(changed), self._repaired(tail.ledger, fresh))
-            log = _revisions(tail.ledger, old, changed, source, fetched_ms)
-            if len(fresh) > _TAIL_BARS:
-                if log:  # before the files take the new values, the old ones must be on record
-                    with writing_tail(self.folder, manifest.tail) as change:
-                        change.put(changed)
-                        change.log(log)
-                        change.put_ledger(tail.ledger.after((0, 0), source, fetched_ms, revised=notes["revised"]))
-                self._fold(manifest, over(fresh, over(changed, tail.bars)), after)
-            elif len(fresh) or log or after != tail.ledger:
-                with writing_tail(self.folder, manifest.tail) as change:
+            with writing_tail(self.folder, manifest.tail) as change:
+                tail = change.tail
+                given = Bars.of(candles)
+                added, revised, old = self._compared(manifest, tail, given)
+                fresh, changed = given.rows(added), given.rows(revised)
+                log = _revisions(tail.ledger, old, changed, source, fetched_ms)
+                stretches = {"added": runs(fresh.open_time, self.timeframe), "revised": runs(changed.open_time, self.timeframe)}
+                after = tail.ledger.after(candles.span, source, fetched_ms, **stretches, holes=told)
+                at_once = len(fresh) > _TAIL_BARS
+                if not at_once and (len(fresh) or log or after != tail.ledger):
                     change.put(over(fresh, changed))
                     change.log(log)
                     change.put_ledger(after)
-                if len(tail.bars) + len(fresh) + len(changed) > _TAIL_BARS:
-                    self._compact(manifest)
-            return report
+                elif log:  # before files take the new values, the old ones must be on record
+                    change.put(changed)
+                    change.log(log)
+                    change.put_ledger(tail.ledger.after((0, 0), source, fetched_ms, revised=stretches["revised"]))
+            rows = over(changed, tail.bars)
+            # A revised bar of a month file does not rest in the tail: should the tail be lost, the file would give the old value.
+            in_files = bool((~np.isin(changed.open_time, tail.bars.open_time)).any())
+            if at_once or in_files or len(rows) + len(fresh) > _TAIL_BARS:
+                self._fold(manifest, over(fresh, rows), after)
+            repaired = self._repaired(tail.ledger, fresh)
+        return WriteReport(len(fresh), len(given) - len(fresh) - len(changed), len(changed), repaired)
 
     def record(self, span: Span, source: str, fetched_ms: int, holes: Iterable[Hole] = ()) -> None:
         """Note that a stretch was asked for and what is absent in it, without new bars; see `Store.record`."""
         told = check_holes(holes, span, str(self))
         if not self.exists():
             raise UsageError(f"nothing of {self} is stored yet: write its first candles before noting what is absent among them")
-        with writing(self.folder, str(self)):
-            manifest = self.manifest()
-            with writing_tail(self.folder, manifest.tail) as change:
-                change.put_ledger(change.tail.ledger.after(span, source, fetched_ms, holes=told))
+        with writing(self.folder, str(self)), writing_tail(self.folder, self._taken_over().tail) as change:
+            change.put_ledger(change.tail.ledger.after(span, source, fetched_ms, holes=told))
 
     def compact(self) -> int:
         """Fold the tail into month files; gives how many bars were folded."""
         with writing(self.folder, str(self)):
-            self.sweep()
-            return self._compact(self.manifest())
+            manifest = self._taken_over()
+            tail = read_tail(self.folder, manifest.tail)
+            if len(tail.bars):
+                self._fold(manifest, tail.bars, tail.ledger)
+            return len(tail.bars)
 
     def sweep(self) -> list[str]:
         """Remove what killed writers left behind (the caller is the only writer); the names removed."""
@@ -192,28 +256,27 @@ class Series:
             path.unlink(missing_ok=True)
         return [path.name for path in left]
 
-    def _compact(self, manifest: Manifest) -> int:
-        tail = read_tail(self.folder, manifest.tail)
-        if len(tail.bars):
-            self._fold(manifest, tail.bars, tail.ledger)
-        elif manifest.pending:
-            write_manifest(self.folder, self.settled(manifest))
-        return len(tail.bars)
+    def _taken_over(self) -> Manifest:
+        """The manifest, with what a killed writer left unfinished cleared up (the caller is the only writer)."""
+        self.sweep()
+        manifest = self.manifest()
+        if manifest.pending:
+            manifest = self.settled(manifest)
+            write_manifest(self.folder, manifest)
+        return manifest
 
     def _fold(self, manifest: Manifest, rows: Bars, ledger: Ledger) -> None:
         """Month files with these rows over what they had; then the tail without bars and with this ledger."""
-        manifest = self.settled(manifest)
         temporaries: dict[Path, Path] = {}
         entries: dict[str, MonthFile] = {}
         months = month_of(rows.open_time)
-        facts = {"exchange": self.exchange, "symbol": self.symbol, "timeframe": self.timeframe.name, "source": self.timeframe.name}
-        facts_ = facts | ({"simulated": True} if manifest.simulated else {})
+        facts = self.facts() | ({"simulated": True} if manifest.simulated else {})
         try:
             for month, name in zip(*_distinct(months), strict=True):
                 new = rows.rows(months == month)
                 whole = over(new, self.month(manifest, name)) if name in manifest.files else new
                 span = [int(whole.open_time[0]), int(self.timeframe.next(whole.open_time[-1]))]
-                data, entries[name] = encode(whole, facts_ | {"span": span})
+                data, entries[name] = encode(whole, facts | {"span": span})
                 path = self.folder / f"{name}.parquet"
                 temporaries[path] = temporary_beside(path, data)
             write_manifest(self.folder, replace(manifest, pending=entries))
@@ -241,12 +304,12 @@ class Series:
         if not self.exists():
             if (self.folder / TAIL).exists():  # left by a writer killed while it began
                 aside(self.folder, TAIL)
-            manifest = Manifest(self.exchange, self.symbol, self.timeframe.name, simulated, create_tail(self.folder))
+            manifest = Manifest(self.exchange, self.symbol, self.timeframe.name, simulated, create_tail(self.folder, simulated))
             write_manifest(self.folder, manifest)
             for parent in (self.folder.parent, self.folder.parent.parent, self.folder.parent.parent.parent):
                 sync_folder(parent)
             return manifest
-        manifest = self.manifest()
+        manifest = self._taken_over()
         if manifest.simulated != simulated:
             kinds = ("a simulated market", "real candles")
             raise DataError(
@@ -275,10 +338,6 @@ class Series:
         covered = np.array(ledger.covered(), np.int64).reshape(-1, 2)
         at = np.searchsorted(covered[:, 0], fresh.open_time, "right") - 1
         return int(((at >= 0) & (fresh.open_time < covered[at, 1])).sum()) if len(covered) else 0
-
-    def _moved(self, manifest: Manifest, tail: Tail) -> bool:
-        """Whether a writer changed something since both were read."""
-        return self.manifest() != manifest or sequence(self.folder, manifest.tail) != tail.sequence
 
 
 def aside(folder: Path, name: str) -> Path:

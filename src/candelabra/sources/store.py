@@ -24,11 +24,13 @@ from candelabra.disk import write_atomically
 from candelabra.errors import CandelabraError, DataError, UsageError
 from candelabra.registry import did_you_mean
 from candelabra.sources.bars import Bars
+from candelabra.sources.care import Finding, verify
 from candelabra.sources.provenance import Fetched, Hole, Span, difference, union
-from candelabra.sources.series import QUARANTINE, Series, WriteReport
+from candelabra.sources.repair import Mended, repair
+from candelabra.sources.series import QUARANTINE, Look, Series, WriteReport
 from candelabra.sources.tail import Revision, read_revisions
 
-__all__ = ["MARKER", "Fetched", "Hole", "Revision", "Series", "Store", "WriteReport"]
+__all__ = ["MARKER", "Fetched", "Finding", "Hole", "Mended", "Revision", "Series", "Store", "WriteReport"]
 
 MARKER: Final = "candelabra-store.json"
 _FORMAT: Final = 1
@@ -153,8 +155,9 @@ class Store:
         that is needed is damaged.
         """
         frame = timeframe(timeframe_)
-        chosen, (start, end), simulated = self._chosen(symbol, frame, start_ms, end_ms, exchange)
-        snapshot = chosen.snapshot(start, end)
+        chosen, (start, end), seen = self._chosen(symbol, frame, start_ms, end_ms, exchange)
+        snapshot = chosen.snapshot(start, end, seen)
+        simulated = snapshot.manifest.simulated
         made: list[Candles] = []
         for a, b in _within(snapshot.ledger.covered(), start, end):
             bars = snapshot.bars.between(a, b)
@@ -176,11 +179,13 @@ class Store:
     ) -> list[Hole]:
         """Every stretch of a stored series without bars, and why; and what was once without and is repaired.
 
-        Why: ``exchange gap``, ``no trade``, ``unknown`` (nobody said), ``not fetched``. Without times, from the first to the last moment that was fetched.
+        Why: ``exchange gap``, ``no trade``, ``unknown`` (nobody said), ``not fetched``. Without times, from the first to the last
+        moment that was fetched.
         """
         series = self.one(symbol, timeframe_, exchange)
-        start, end = _bounds(series.ledger().covered(), series.timeframe, start_ms, end_ms)
-        snapshot = series.snapshot(start, end)
+        seen = series.look()
+        start, end = _on_grid(_bounds(seen.tail.ledger.covered(), start_ms, end_ms), series.timeframe)
+        snapshot = series.snapshot(start, end, seen)
         return snapshot.ledger.gaps(snapshot.bars.open_time, series.timeframe, start, end)
 
     def spans_not_fetched(
@@ -189,7 +194,7 @@ class Store:
         """What of ``[start_ms, end_ms)`` nobody was asked for yet: all of it when the series is not stored at all."""
         if not self.series(symbol, timeframe_, exchange):
             return [(start_ms, end_ms)]
-        return self.one(symbol, timeframe_, exchange).ledger().not_fetched(start_ms, end_ms)
+        return self.one(symbol, timeframe_, exchange).look().tail.ledger.not_fetched(start_ms, end_ms)
 
     def provenance(
         self,
@@ -203,7 +208,7 @@ class Store:
         """Where the bars of a stored series came from and when, stretch by stretch."""
         series = self.one(symbol, timeframe_, exchange)
         low, high = start_ms if start_ms is not None else -(1 << 62), end_ms if end_ms is not None else 1 << 62
-        return [f for f in series.ledger().fetched if f.start_ms < high and low < f.end_ms]
+        return [f for f in series.look().tail.ledger.fetched if f.start_ms < high and low < f.end_ms]
 
     def revisions(self, symbol: str, timeframe_: str | Timeframe, *, exchange: str | None = None) -> list[Revision]:
         """Every stored bar that was given other values later, in the order that was noticed."""
@@ -216,22 +221,31 @@ class Store:
         """Fold tails into month files; how many bars of each series were folded."""
         return {series: series.compact() for series in self.series(symbol, timeframe_, exchange)}
 
+    def verify(self, symbol: str | None = None, timeframe_: str | Timeframe | None = None, exchange: str | None = None) -> list[Finding]:
+        """Read every byte and compare it with what was written; empty when all is well."""
+        return [finding for series in self.series(symbol, timeframe_, exchange) for finding in verify(series)]
+
+    def repair(self, symbol: str | None = None, timeframe_: str | Timeframe | None = None, exchange: str | None = None) -> list[Mended]:
+        """Make damaged series readable again; what was done, and what must be fetched again because of it."""
+        return [mended for series in self.series(symbol, timeframe_, exchange) for mended in repair(series)]
+
     def _chosen(
         self, symbol: str, frame: Timeframe, start_ms: int | None, end_ms: int | None, exchange: str | None
-    ) -> tuple[Series, Span, bool]:
-        """The series to read from, and from when to when."""
+    ) -> tuple[Series, Span, Look]:
+        """The series to read from, from when to when, and how it looks."""
         fitting = [s for s in self.series(symbol, None, exchange) if s.timeframe.divides_into(frame)]
         places = sorted({s.exchange for s in fitting})
         if len(places) > 1:
             raise UsageError(f"{symbol} is stored from {', '.join(places)}: prices differ by exchange, so say which")
         if not fitting:
             raise self._absent(symbol, frame, exchange)
-        covered = {s: s.ledger().covered() for s in fitting}
-        start, end = _bounds(union(c for spans in covered.values() for c in spans), frame, start_ms, end_ms)
+        looks = {s: s.look() for s in fitting}
+        covered = {s: look.tail.ledger.covered() for s, look in looks.items()}
+        start, end = _bounds(union(c for spans in covered.values() for c in spans), start_ms, end_ms)
         got = {s: sum(b - a for a, b in _within(spans, start, end)) for s, spans in covered.items()}
         best = max(got.values())
         chosen = next(s for s in fitting if got[s] == best)
-        return chosen, (start, end), chosen.manifest().simulated
+        return chosen, _on_grid((start, end), chosen.timeframe), looks[chosen]
 
     def _series(self, exchange: str, symbol: str, frame: Timeframe) -> Series:
         if not _EXCHANGE.fullmatch(exchange):
@@ -285,11 +299,17 @@ def _candles(series: Series, bars: Bars, span: Span, simulated: bool) -> Candles
     return Candles.sealed(series.symbol, series.timeframe, times, values, missing, series.timeframe, span, simulated)
 
 
-def _bounds(covered: list[Span], frame: Timeframe, start_ms: int | None, end_ms: int | None) -> Span:
-    """From the first bar that can open in a range to the end of the last that can close in it."""
+def _bounds(covered: list[Span], start_ms: int | None, end_ms: int | None) -> Span:
+    """The range that is meant: as far as anything was fetched where no time is given."""
     hull = (covered[0][0], covered[-1][1]) if covered else (0, 0)
-    start = int(frame.ceil(hull[0] if start_ms is None else start_ms))
-    return start, max(start, int(frame.floor(hull[1] if end_ms is None else end_ms)))
+    start, end = hull[0] if start_ms is None else start_ms, hull[1] if end_ms is None else end_ms
+    return start, max(start, end)
+
+
+def _on_grid(span: Span, frame: Timeframe) -> Span:
+    """The whole bars of a range: what opens in it and closes in it."""
+    start, end = int(frame.ceil(span[0])), int(frame.floor(span[1]))
+    return start, max(start, end)
 
 
 def _within(spans: list[Span], start: int, end: int) -> list[Span]:

@@ -12,10 +12,11 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 
@@ -23,7 +24,22 @@ from candelabra.errors import DataError, SourceError
 from candelabra.sources.bars import Bars, over
 from candelabra.sources.provenance import Fetched, Hole, Ledger
 
-__all__ = ["TAIL", "Revision", "Tail", "Writing", "create_tail", "is_blank", "read_revisions", "read_tail", "sequence", "writing_tail"]
+__all__ = [
+    "TAIL",
+    "Revision",
+    "Salvage",
+    "Tail",
+    "Writing",
+    "create_tail",
+    "foreign",
+    "is_blank",
+    "read_revisions",
+    "read_tail",
+    "salvage",
+    "sequence",
+    "unsound_pages",
+    "writing_tail",
+]
 
 TAIL: Final = "tail.sqlite"
 _SCHEMA: Final = """
@@ -35,6 +51,7 @@ CREATE TABLE revisions (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
 _HOLDING: Final = ("bars", "ledger", "revisions")
 _WAIT_MS: Final = 2_000
 """How long to wait for a reader to let go: reads hold the database for milliseconds."""
+_Result = TypeVar("_Result")
 _WORD: Final = 1 << 64
 _ROW_BYTES: Final = 48
 """Five values and the check of a bar."""
@@ -66,15 +83,15 @@ class Tail:
     revisions: int
 
 
-def create_tail(folder: Path) -> str:
+def create_tail(folder: Path, simulated: bool) -> str:
     """A new, empty database in ``folder`` (there must be none); gives its id. SourceError when the disk refuses."""
     identity = secrets.token_hex(8)
-    with _opened(folder, "rwc") as connection:
+    with _opened(folder, "mode=rwc") as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.strip().split(";")[:-1]:
             connection.execute(statement)
-        _put_state(connection, {"id": identity, "sequence": 0, **{table: [0, 0] for table in _HOLDING}})
+        _put_state(connection, {"id": identity, "simulated": simulated, "sequence": 0, **{table: [0, 0] for table in _HOLDING}})
         connection.execute("COMMIT")
     return identity
 
@@ -83,36 +100,90 @@ def is_blank(folder: Path) -> bool:
     """Whether there is no database, or one whose maker was killed before it held anything."""
     if not (folder / TAIL).exists():
         return True
+
+    def blank(connection: sqlite3.Connection) -> bool:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return not any(connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in tables if name in _HOLDING)
+
     try:
-        with _opened(folder, "ro") as connection:
-            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return not any(connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in tables if name in _HOLDING)
+        return _read(folder, blank)
     except DataError:
         return False
 
 
-def read_tail(folder: Path, identity: str) -> Tail:
-    """The tail as it is now; never waits for a writer. DataError when it is missing, damaged or not the one of this id."""
-    with _opened(folder, "ro") as connection:
-        connection.execute("BEGIN")
-        return _loaded(connection, folder, identity)[0]
+def read_tail(folder: Path, identity: str | None = None) -> Tail:
+    """The tail as it is now; never waits for a writer. DataError when it is missing, damaged or not the one of this id, if given."""
+    return _read(folder, lambda connection: _loaded(connection, folder, identity)[0])
 
 
 def sequence(folder: Path, identity: str) -> int:
     """The tail's number of changes: equal numbers, equal content."""
-    with _opened(folder, "ro") as connection:
-        return int(_state(connection, folder, identity)["sequence"])
+    return _read(folder, lambda connection: int(_state(connection, folder, identity)["sequence"]))
 
 
 def read_revisions(folder: Path, identity: str) -> list[Revision]:
     """Every revision in the order they came; DataError when one is damaged or gone."""
-    with _opened(folder, "ro") as connection:
-        connection.execute("BEGIN")
-        wanted = _state(connection, folder, identity)["revisions"]
-        bodies = [str(body) for (body,) in connection.execute("SELECT body FROM revisions ORDER BY number")]
+
+    def rows(connection: sqlite3.Connection) -> tuple[list[int], list[str]]:
+        wanted: list[int] = _state(connection, folder, identity)["revisions"]
+        return wanted, [str(body) for (body,) in connection.execute("SELECT body FROM revisions ORDER BY number")]
+
+    wanted, bodies = _read(folder, rows)
     if [len(bodies), _total(map(_check, bodies))] != wanted:
         raise _damaged(folder, "the revisions do not fit their checks")
     return [_revision(_unsealed(body, folder)) for body in bodies]
+
+
+@dataclass(frozen=True, eq=False)
+class Salvage:
+    """What of a damaged database is sound row by row; ``bars_lost``: how many bars are known to be missing (None: nobody knows)."""
+
+    id: str | None
+    simulated: bool | None
+    bars: Bars
+    ledger: Ledger
+    revisions: tuple[Revision, ...]
+    bars_lost: int | None
+
+
+def salvage(folder: Path) -> Salvage:
+    """Every row that can be read and fits its check, however damaged the database is."""
+    state: dict[str, Any] = {}
+    states = _read_from_both_ends(folder, "id, body", "state")
+    with contextlib.suppress(DataError, ValueError, KeyError, TypeError):
+        state = _unsealed(str(states[0][1]), folder) if states else {}
+    bars = _sound_bars(_read_from_both_ends(folder, "open_time, candle", "bars"))
+    records: list[Any] = []
+    revisions: list[Any] = []
+    for table, found in (("ledger", records), ("revisions", revisions)):
+        for _, body in sorted(_read_from_both_ends(folder, "number, body", table), key=lambda row: str(row[0]).zfill(20)):
+            with contextlib.suppress(DataError, ValueError):
+                found.append(_unsealed(str(body), folder))
+    lost = state["bars"][0] - len(bars) if state else None
+    ledger, log = _ledger(records), tuple(_revision(fields) for fields in revisions)
+    return Salvage(state.get("id"), state.get("simulated"), bars, ledger, log, lost)
+
+
+def _read_from_both_ends(folder: Path, columns: str, table: str) -> list[tuple[Any, Any]]:
+    """Rows of a table that may break off somewhere, each once, by their key."""
+    found: dict[Any, tuple[Any, Any]] = {}
+    key = columns.split(",")[0]
+    for direction in ("ASC", "DESC"):
+
+        def collect(connection: sqlite3.Connection, order: str = f"{key} {direction}") -> None:
+            connection.text_factory = lambda data: data.decode("utf-8", "replace")
+            for row in connection.execute(f"SELECT {columns} FROM {table} ORDER BY {order}"):
+                found[row[0]] = row
+
+        with contextlib.suppress(DataError, SourceError):
+            _read(folder, collect)
+    return [found[k] for k in sorted(found, key=lambda k: (isinstance(k, int), k if isinstance(k, int) else 0))]
+
+
+def unsound_pages(folder: Path) -> str:
+    """What SQLite's own check finds wrong in the database's structure; empty when nothing."""
+    lines = _read(folder, lambda connection: [str(line) for (line,) in connection.execute("PRAGMA integrity_check(3)")])
+    return "" if lines == ["ok"] else "; ".join(line.splitlines()[-1] for line in lines)
 
 
 class Writing:
@@ -122,20 +193,24 @@ class Writing:
         self._connection = connection
         self.tail, self._state, self._numbers = _loaded(connection, folder, identity)
         self._bars, self._ledger = self.tail.bars, list(self._numbers)
+        self.touched = False
 
     def put(self, bars: Bars) -> None:
         """Insert bars, or replace those of the same open time."""
+        self.touched = True
         rows = zip(bars.open_time.tolist(), _packed(bars), strict=True)
         self._connection.executemany("INSERT OR REPLACE INTO bars VALUES (?, ?)", rows)
         self._bars = over(bars, self._bars)
 
     def drop_bars(self) -> None:
         """Take all bars out: they rest in month files now."""
+        self.touched = True
         self._connection.execute("DELETE FROM bars")
         self._bars = Bars.none()
 
     def put_ledger(self, ledger: Ledger) -> None:
         """Keep this ledger in place of the one before."""
+        self.touched = True
         wanted = dict.fromkeys(_ledger_bodies(ledger))
         self._ledger = list(wanted)
         gone = [(number,) for body, number in self._numbers.items() if body not in wanted]
@@ -145,6 +220,7 @@ class Writing:
 
     def log(self, revisions: Iterable[Revision]) -> None:
         """Add revisions to those there are."""
+        self.touched = True
         bodies = [_sealed(json.dumps(astuple(r))) for r in revisions]
         self._connection.executemany("INSERT INTO revisions (body) VALUES (?)", [(body,) for body in bodies])
         count, total = self._state["revisions"]
@@ -165,12 +241,15 @@ def writing_tail(folder: Path, identity: str) -> Iterator[Writing]:
     The caller holds the series' writer lock. The log is folded into the database at once, since SQLite ends reading a log at the
     first frame that does not fit its checksum: a flipped bit there would take back what was acknowledged without a word.
     """
-    with _opened(folder, "rw") as connection:
+    with _opened(folder, "mode=rw") as connection:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")
         try:
             change = Writing(connection, folder, identity)
             yield change
+            if not change.touched:
+                connection.execute("ROLLBACK")
+                return
             change.finish()
             connection.execute("COMMIT")
         except BaseException:
@@ -180,21 +259,33 @@ def writing_tail(folder: Path, identity: str) -> Iterator[Writing]:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def _read(folder: Path, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    """What ``work`` makes of the database at one instant.
+
+    Even a reader needs a little space for what SQLite's readers and writers share. Where there is none (a full disk, one that
+    cannot be written) and no log waits to be read, the database is read as it lies.
+    """
+    log = folder / f"{TAIL}-wal"
+    for mode in ("mode=ro", "mode=ro&immutable=1"):
+        try:
+            with _opened(folder, mode) as connection:
+                connection.execute("BEGIN")
+                return work(connection)
+        except SourceError as error:
+            if error.retryable or mode != "mode=ro" or (log.exists() and log.stat().st_size):
+                raise
+    raise AssertionError("unreachable")
+
+
 @contextlib.contextmanager
 def _opened(folder: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """The database in ``folder``; what SQLite raises comes out as DataError or SourceError."""
     path = folder / TAIL
-    extra = ""
-    if mode == "ro" and not os.access(folder, os.W_OK):
-        log = path.with_name(f"{TAIL}-wal")
-        extra = "" if log.exists() and log.stat().st_size else "&immutable=1"  # on a disk nobody can write there is no log to share
     connection: sqlite3.Connection | None = None
     try:
-        if mode != "rwc" and not path.is_file():
+        if "rwc" not in mode and not path.is_file():
             raise _damaged(folder, "it is not there")
-        connection = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode={mode}{extra}", uri=True, isolation_level=None, timeout=_WAIT_MS / 1000
-        )
+        connection = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{mode}", uri=True, isolation_level=None, timeout=_WAIT_MS / 1000)
         connection.execute("PRAGMA cell_size_check=ON")
         yield connection
     except sqlite3.Error as error:
@@ -222,7 +313,12 @@ def _damaged(folder: Path, why: str) -> DataError:
     )
 
 
-def _loaded(connection: sqlite3.Connection, folder: Path, identity: str) -> tuple[Tail, dict[str, Any], dict[str, int]]:
+def foreign(folder: Path) -> DataError:
+    """The error for a tail that is not the one its manifest names."""
+    return _damaged(folder, "it belongs to another manifest")
+
+
+def _loaded(connection: sqlite3.Connection, folder: Path, identity: str | None) -> tuple[Tail, dict[str, Any], dict[str, int]]:
     state = _state(connection, folder, identity)
     rows = connection.execute("SELECT open_time, candle FROM bars ORDER BY open_time").fetchall()
     bars = _sound_bars(rows)
@@ -235,13 +331,13 @@ def _loaded(connection: sqlite3.Connection, folder: Path, identity: str) -> tupl
     return Tail(state["id"], state["sequence"], bars, ledger, state["revisions"][0]), state, numbers
 
 
-def _state(connection: sqlite3.Connection, folder: Path, identity: str) -> dict[str, Any]:
+def _state(connection: sqlite3.Connection, folder: Path, identity: str | None) -> dict[str, Any]:
     rows = connection.execute("SELECT body FROM state").fetchall()
     if len(rows) != 1:
         raise _damaged(folder, "its state is gone")
     state: dict[str, Any] = _unsealed(str(rows[0][0]), folder)
-    if state["id"] != identity:
-        raise _damaged(folder, "it belongs to another series")
+    if identity not in (None, state["id"]):
+        raise foreign(folder)
     return state
 
 
