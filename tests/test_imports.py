@@ -13,7 +13,7 @@ import candelabra
 
 HEAVY = ("torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "numba", "pyarrow", "plotly", "scipy", "onnxruntime")
 VERBS = (
-    [], ["demo"], ["check"], ["train"], ["evaluate"], ["forecast"], ["doctor"],
+    [], ["demo"], ["check"], ["import"], ["train"], ["evaluate"], ["forecast"], ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
     ["config"], ["config", "show"], ["config", "schema"], ["config", "init"],

@@ -151,7 +151,7 @@ def test_a_horizon_too_long_for_the_split_is_refused(run: Callable[..., Any], wr
 
 
 CONTENTS = {
-    "empty_BTCUSDT_1h.csv": (b"", 3, "Empty CSV"),
+    "empty_BTCUSDT_1h.csv": (b"", 3, "it is empty"),
     "header_BTCUSDT_1h.csv": (b"open_time,open,high,low,close,volume\n", 3, "has no rows"),
     "columns_BTCUSDT_1h.csv": (b"a,b\n1,2\n", 3, "no column for open time"),
     "words_BTCUSDT_1h.csv": (b"open_time,open,high,low,close,volume\n0,hello,2,1,1,1\n3600000,1,2,1,1,1\n", 3, "not numeric"),

@@ -117,20 +117,7 @@ def bad_rows(raw: RawCandles) -> dict[str, NDArray[np.bool_]]:
     off[~no_time] = raw.timeframe.floor(time[~no_time]) != time[~no_time]
     finite = np.logical_and.reduce([np.isfinite(v) for v in values])
     broken = finite & law_breaks(*values)
-    order = np.argsort(time, kind="stable")
-    again = np.zeros(len(raw), np.bool_)
-    again[order[1:]] = time[order[1:]] == time[order[:-1]]
-    # Each row is compared with the first of its time, so that a repeat of a repeat is seen as such.
-    first = order[np.searchsorted(time[order], time)]
-    same = np.logical_and.reduce([(v == v[first]) | (np.isnan(v) & np.isnan(v[first])) for v in values])
-    again &= ~no_time
-    # Which of two differing rows is true cannot be known here: every row of such a time is in conflict.
-    disputed = np.zeros(len(raw), np.bool_)
-    disputed[first[again & ~same]] = True
-    disputed = disputed[first] & ~no_time & ~off
-    latest = np.maximum.accumulate(time)
-    disorder = np.zeros(len(raw), np.bool_)
-    disorder[1:] = (time[1:] < latest[:-1]) & ~no_time[1:]
+    again, disputed, disorder = _repeats(time, values, no_time, off)
     return {
         "no time": no_time,
         "off grid": off,
@@ -140,6 +127,27 @@ def bad_rows(raw: RawCandles) -> dict[str, NDArray[np.bool_]]:
         "identical duplicate": again & ~disputed & ~off,
         "disorder": disorder,
     }
+
+
+def _repeats(
+    time: NDArray[np.int64], values: tuple[NDArray[np.float64], ...], no_time: NDArray[np.bool_], off: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Rows whose time was there before, rows whose time has differing rows, and rows earlier than one before them."""
+    again, disputed, disorder = (np.zeros(len(time), np.bool_) for _ in range(3))
+    if bool((time[1:] > time[:-1]).all()):
+        return again, disputed, disorder
+    order = np.argsort(time, kind="stable")
+    again[order[1:]] = time[order[1:]] == time[order[:-1]]
+    # Each row is compared with the first of its time, so that a repeat of a repeat is seen as such.
+    first = order[np.searchsorted(time[order], time)]
+    same = np.logical_and.reduce([(v == v[first]) | (np.isnan(v) & np.isnan(v[first])) for v in values])
+    again &= ~no_time
+    # Which of two differing rows is true cannot be known here: every row of such a time is in conflict.
+    disputed[first[again & ~same]] = True
+    disputed = disputed[first] & ~no_time & ~off
+    latest = np.maximum.accumulate(time)
+    disorder[1:] = (time[1:] < latest[:-1]) & ~no_time[1:]
+    return again, disputed, disorder
 
 
 def _series_findings(raw: RawCandles, clean: RawCandles, back: NDArray[np.int64], found: Callable[..., None]) -> None:

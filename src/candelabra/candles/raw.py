@@ -22,7 +22,8 @@ class RawCandles:
 
     ``open_time`` int64 ms UTC ``(n,)`` (``NO_TIME`` where absent); values float64 ``(n,)``, NaN where absent; ``missing`` int32 ``(n,)``.
     ``files`` are the places read, ``file`` int32 ``(n,)`` indexes them, ``row`` int64 ``(n,)`` counts data rows in that file from 0.
-    ``source``, ``span`` and ``simulated`` as in :class:`Candles`, where the file says.
+    ``source``, ``span`` and ``simulated`` as in :class:`Candles`, where the file says. ``first_lines``: the line of row 0 in each file (0:
+    its rows have no lines). ``notes`` say how the files were understood.
     """
 
     symbol: str
@@ -40,6 +41,8 @@ class RawCandles:
     source: Timeframe | None = None
     span: tuple[int, int] | None = None
     simulated: bool = False
+    first_lines: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, candles: Candles) -> RawCandles:
@@ -77,9 +80,10 @@ class RawCandles:
 
     def where(self, at: int) -> str:
         """File, row and time of one row, for messages."""
-        name = self.files[int(self.file[at])]
-        number = int(self.row[at])
-        line = f" (line {number + 2})" if name.lower().endswith((".csv", ".csv.gz", ".zip", ".txt")) else ""
+        which = int(self.file[at])
+        name, number = self.files[which], int(self.row[at])
+        first = self.first_lines[which] if self.first_lines else 0
+        line = f" (line {number + first})" if first else ""
         time = "no time" if self.open_time[at] == NO_TIME else format_time(int(self.open_time[at]))
         return f"{name}, row {number}{line}, {time}"
 

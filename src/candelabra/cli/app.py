@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from candelabra import __version__
-from candelabra.cli import bundles, check, doctor, features, forecast, journeys, settings, store
+from candelabra.cli import bundles, check, doctor, features, forecast, importing, journeys, settings, store
 
 __all__ = ["app"]
 
@@ -37,6 +37,7 @@ def _globals(
 
 app.command("demo")(journeys.demo)
 app.command("check")(check.check)
+app.command("import")(importing.import_)
 app.add_typer(features.app, name="features")
 app.command("train")(journeys.train)
 app.command("evaluate")(journeys.evaluate)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from candelabra.cli.console import emit_json, out, table
+from candelabra.cli.console import emit_json, err, out, table
 from candelabra.cli.exit_codes import EXIT_FINDINGS
 from candelabra.cli.options import AsJson, symbol_name
 
 if TYPE_CHECKING:
+    from candelabra.candles.agreement import Agreement
     from candelabra.candles.quality import QualityReport
+    from candelabra.candles.raw import RawCandles
 
 __all__ = ["check"]
 
@@ -20,23 +23,36 @@ def check(
     paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Candle files, folders or globs.", show_default=False)],
     symbol: Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol, as in BTC/USDT.")] = None,
     timeframe: Annotated[str | None, typer.Option("--timeframe", metavar="TF", help="Only this timeframe, as in 1h.")] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="PATH", help="Hold them against another source of the same markets.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Look at candles before they are trusted: findings, coverage and a verdict. Exit code 1 when some are unusable or unreadable."""
+    """Look at candles before they are trusted: findings, coverage and a verdict. Exit code 1 when some are unusable or unreadable.
+
+    No file can show by itself that it is real and not made up: --against compares it bar by bar with a second source.
+    """
     from candelabra.candles.quality import inspect
     from candelabra.sources.files import read_raw_apart
 
     series, wrong = read_raw_apart(paths, symbol=None if symbol is None else symbol_name(symbol), timeframe=timeframe)
     reports = [inspect(raw) for raw in series]
     unusable = sum(r.verdict == "unusable" for r in reports)
+    compared = [] if against is None else _compared(series, against)
+    strangers = any(agreement.verdict == "not the same market" for agreement in compared)
     if as_json:
         told = [r.as_dict() | {"files": list(raw.files)} for r, raw in zip(reports, series, strict=True)]
         verdict = "unusable" if unusable or wrong else "usable"
-        emit_json("check", {"verdict": verdict, "series": told, "refused": [str(error) for error in wrong]})
+        document = {"verdict": verdict, "series": told, "refused": [str(error) for error in wrong]}
+        if against is not None:
+            document["against"] = [agreement.as_dict() for agreement in compared]
+        emit_json("check", document)
     else:
         for report, raw in zip(reports, series, strict=True):
             alone = [r.symbol == report.symbol and r.timeframe == report.timeframe for r in reports].count(True) == 1
             _show(report, "" if alone else f" ({', '.join(raw.files)})")
+        for agreement in compared:
+            _show_agreement(agreement, str(against))
         for error in wrong:
             out().print(f"refused: {error}", style="red", soft_wrap=True)
         if unusable:
@@ -44,7 +60,40 @@ def check(
                 f"{unusable} of {len(reports)} series cannot be used as they are: mend the rows named above, "
                 "or let `candelabra train --on-bad drop` leave them out"
             )
-    return EXIT_FINDINGS if unusable or wrong else 0
+    return EXIT_FINDINGS if unusable or wrong or strangers else 0
+
+
+def _compared(series: list[RawCandles], against: str) -> list[Agreement]:
+    """Each series that can be one of candles, held against the same symbol of the other source."""
+    from candelabra.candles.agreement import compare
+    from candelabra.errors import CandelabraError, DataError
+    from candelabra.sources.files import read_candles
+    from candelabra.sources.settle import settled
+
+    others = {c.symbol: c for c in read_candles(against, on_bad="drop")}
+    found = []
+    for raw in series:
+        other = others.get(raw.symbol)
+        if other is None and len(series) == len(others) == 1:
+            other = next(iter(others.values()))
+        if other is None:
+            raise DataError(f"{against} has no candles of {raw.symbol}: there are {', '.join(sorted(others))}")
+        try:
+            found.append(compare(settled(raw, "drop", int(time.time() * 1000), [], {}), other))
+        except CandelabraError as error:
+            err().print(f"note: {raw.symbol} {raw.timeframe} was not compared: {error}", soft_wrap=True)
+    return found
+
+
+def _show_agreement(agreement: Agreement, against: str) -> None:
+    out().print(
+        f"{agreement.symbol} {agreement.timeframe} against {against}: {agreement.common:,} bars in common, {agreement.differing:.2%} "
+        f"differ, closes {100 * agreement.apart:.3f} % apart (median), returns correlate {agreement.correlation:.3f}"
+        + (f", best when moved by {agreement.shift} bars" if agreement.shift else "")
+        + f": {agreement.verdict}\n",
+        style="red" if agreement.verdict == "not the same market" else None,
+        soft_wrap=True,
+    )
 
 
 def _show(report: QualityReport, where: str) -> None:

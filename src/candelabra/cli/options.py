@@ -108,6 +108,6 @@ def _present(what: str, wanted: Sequence[str], there: set[str]) -> None:
 
 def symbol_name(text: str) -> str:
     """A symbol as candles spell it, ``BTCUSDT`` too."""
-    from candelabra.sources.columns import split_symbol
+    from candelabra.sources.symbols import split_symbol
 
     return split_symbol(text) or text

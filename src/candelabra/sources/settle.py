@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -15,7 +17,7 @@ from candelabra.candles.raw import NO_TIME, RawCandles
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import DataError
 
-__all__ = ["OnBad", "ReadNotes", "frame_of", "joined", "settled"]
+__all__ = ["OnBad", "ReadNotes", "distinct", "frame_of", "frame_of_steps", "joined", "saved_ms", "settled", "step_counts"]
 
 OnBad = Literal["refuse", "drop"]
 
@@ -66,13 +68,41 @@ class ReadNotes:
 
 def frame_of(times: NDArray[np.int64], where: str, stated: Timeframe | None) -> Timeframe:
     """The timeframe by the most common step; it must agree with the one stated."""
-    known = np.unique(times[times != NO_TIME])
-    if len(known) < 2:
+    known = distinct(times[times != NO_TIME])
+    return frame_of_steps(step_counts(known), int(known[0]) if len(known) else 0, where, stated)
+
+
+def distinct(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times in rising order, each once; no work for files that are in order, the usual case."""
+    if len(times) < 2 or bool((times[1:] > times[:-1]).all()):
+        return times
+    if bool((times[1:] < times[:-1]).all()):
+        return times[::-1]
+    ordered: NDArray[np.int64] = np.sort(times)
+    fresh: NDArray[np.bool_] = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    return ordered[fresh]
+
+
+def step_counts(times: NDArray[np.int64]) -> dict[int, int]:
+    """How often each step lies between neighbours of rising times."""
+    steps = np.diff(times)
+    if len(steps) and bool((steps == steps[0]).all()):
+        return {int(steps[0]): len(steps)}
+    ordered = np.sort(steps)
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.zeros(0, np.int64)
+    counts = np.diff(np.append(starts, len(ordered)))
+    return dict(zip(ordered[starts].tolist(), counts.tolist(), strict=True))
+
+
+def frame_of_steps(counts: Mapping[int, int], first_ms: int, where: str, stated: Timeframe | None) -> Timeframe:
+    """As :func:`frame_of`, from how often each step (ms) between neighbouring bars is there."""
+    total = sum(counts.values())
+    if not total:
         if stated is None:
             raise DataError(f"{where} has one bar only, which does not tell its timeframe: name it{_FRAME_WORDS}")
         return stated
-    steps, counts = np.unique(np.diff(known), return_counts=True)
-    step = int(steps[np.argmax(counts)])
+    most = max(counts.values())
+    step = min(s for s, n in counts.items() if n == most)
     day = 86_400_000
     if 28 * day <= step <= 31 * day:
         found: Timeframe | None = Timeframe("1M")
@@ -80,16 +110,16 @@ def frame_of(times: NDArray[np.int64], where: str, stated: Timeframe | None) -> 
         found = next((Timeframe(s) for s in _STEPS if Timeframe(s).milliseconds == step), None)
     if stated is not None:
         matches = (found is not None and found.is_calendar) if stated.is_calendar else stated.milliseconds == step
-        if not matches and len(known) > 3 and not (stated.is_calendar and step % day == 0 and step > 27 * day):
+        if not matches and total > 2 and not (stated.is_calendar and step % day == 0 and step > 27 * day):
             raise DataError(
-                f"{where}: the bars are {_duration(step)} apart ({counts.max()} of {len(known) - 1} steps), not {stated}: "
+                f"{where}: the bars are {_duration(step)} apart ({most} of {total} steps), not {stated}: "
                 "state the true timeframe (and resample), or correct the file's name or its times"
             )
         return stated
     if found is None:
         raise DataError(
             f"{where}: the most common step between bars, {_duration(step)}, is no timeframe "
-            f"({counts.max()} of {len(known) - 1} steps, from {format_time(int(known[0]))}): "
+            f"({most} of {total} steps, from {format_time(first_ms)}): "
             f"are these open times of bars on a regular grid? If so, name it{_FRAME_WORDS}"
         )
     return found
@@ -122,7 +152,10 @@ def joined(parts: list[RawCandles]) -> RawCandles:
     spans = [p.span for p in parts if p.span is not None]
     span = (min(s[0] for s in spans), max(s[1] for s in spans)) if len(spans) == len(parts) else None
     simulated = any(p.simulated for p in parts)
-    whole = replace(parts[0], files=tuple(p.files[0] for p in parts), file=file, span=span, simulated=simulated, **columns)
+    files = tuple(p.files[0] for p in parts)
+    lines = tuple(p.first_lines[0] if p.first_lines else 0 for p in parts)
+    notes = tuple(dict.fromkeys(note for p in parts for note in p.notes))
+    whole = replace(parts[0], files=files, first_lines=lines, notes=notes, file=file, span=span, simulated=simulated, **columns)
     # Files may overlap; rows out of order inside one file are a finding and stay where they are.
     if all((np.diff(p.open_time) >= 0).all() for p in parts):
         whole = whole.rows(np.argsort(whole.open_time, kind="stable"))
@@ -132,6 +165,7 @@ def joined(parts: list[RawCandles]) -> RawCandles:
 def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropped: dict[str, int]) -> Candles:
     """Raw columns as candles: repeats and the forming bar left out, the rest refused or dropped when it is no candle."""
     what = f"{raw.symbol} {raw.timeframe}"
+    notes += raw.notes
 
     def left_out(kind: str, count: int, line: str) -> None:
         dropped[kind] = dropped.get(kind, 0) + count
@@ -150,7 +184,7 @@ def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropp
         newest = int(np.argmax(raw.open_time))
         opened = int(raw.open_time[newest])
         closes = int(raw.timeframe.next(opened)) if opened != NO_TIME else opened
-        saved = _saved_ms(raw.files[int(raw.file[newest])])
+        saved = saved_ms(raw.files[int(raw.file[newest])])
         if closes > now_ms or opened <= saved < closes:
             why = "is still open" if closes > now_ms else f"was still open when the file was saved ({format_time(saved)})"
             left_out("forming", 1, f"the bar of {format_time(opened)} {why} and was left out")
@@ -200,9 +234,10 @@ def _oldest_first(raw: RawCandles) -> tuple[RawCandles, bool]:
     return raw, False
 
 
-def _saved_ms(file: str) -> int:
+def saved_ms(file: str) -> int:
     """When a file was last written: a bar open then was not closed in it (a later time proves nothing, as copying renews it)."""
-    try:
-        return int(os.stat(file).st_mtime * 1000)
-    except OSError:
-        return NO_TIME
+    for place in (file, os.path.dirname(file)):  # a file inside an archive has no time of its own
+        if os.path.isfile(place):
+            with contextlib.suppress(OSError):
+                return int(os.stat(place).st_mtime * 1000)
+    return NO_TIME

@@ -7,12 +7,15 @@
 from candelabra.testing.broken import LawBroken
 from candelabra.testing.features import check_feature
 from candelabra.testing.files import pickles_in
+from candelabra.testing.forms import FORM_EXAMPLES, check_import, written
 from candelabra.testing.markets import example_candles, example_data, example_recipe, perturbed_after, shocked
 from candelabra.testing.models import check_model
 
 __all__ = [
+    "FORM_EXAMPLES",
     "LawBroken",
     "check_feature",
+    "check_import",
     "check_model",
     "example_candles",
     "example_data",
@@ -20,4 +23,5 @@ __all__ = [
     "perturbed_after",
     "pickles_in",
     "shocked",
+    "written",
 ]
