@@ -9,13 +9,16 @@ from candelabra.testing.features import check_feature
 from candelabra.testing.files import pickles_in
 from candelabra.testing.markets import example_candles, example_data, example_recipe, perturbed_after, shocked
 from candelabra.testing.models import check_model
+from candelabra.testing.rules import check_rule, example_forecasts
 
 __all__ = [
     "LawBroken",
     "check_feature",
     "check_model",
+    "check_rule",
     "example_candles",
     "example_data",
+    "example_forecasts",
     "example_recipe",
     "perturbed_after",
     "pickles_in",

@@ -1,0 +1,116 @@
+"""Choosing a rule: from a grid, on validation bars and nothing after them, with the number of tries written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.candles.frame import Candles
+from candelabra.candles.timeframe import Timeframe
+from candelabra.errors import BundleError, DataError, UsageError
+from candelabra.trading.account import Account
+from candelabra.trading.backtest import Walk
+from candelabra.trading.forecasts import Forecasts
+from candelabra.trading.performance import sharpe
+from candelabra.trading.rules import Band, Flat, Rule, Side, Threshold, VolatilityTarget, new_rule, positions, told
+
+__all__ = ["Choice", "choose", "default_grid"]
+
+Floats = NDArray[np.float64]
+_SIDES: Final[tuple[Side, ...]] = ("long", "both")
+LEAST_TRADES: Final = 10
+"""A rule that traded less often on validation has shown nothing that could be preferred."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rule that did best on validation after costs, how many were tried there, and how it did (annualised Sharpe, growth)."""
+
+    rule: Rule
+    tried: int
+    sharpe: float
+    growth: float
+    bars: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; `Choice.of` reads them."""
+        values = {"rule": told(self.rule), "tried": self.tried, "bars": self.bars}
+        return values | {k: v if math.isfinite(v) else None for k, v in (("sharpe", self.sharpe), ("growth", self.growth))}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Choice:
+        """A choice from plain values; BundleError for anything else."""
+        try:
+            rule = dict(values["rule"])
+            sharpe_, growth = (math.nan if values[k] is None else float(values[k]) for k in ("sharpe", "growth"))
+            return cls(new_rule(rule.pop("name"), rule), int(values["tried"]), sharpe_, growth, int(values["bars"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"this is not a chosen rule ({type(error).__name__}: {error}): seal the bundle again") from error
+
+
+def default_grid(base: Timeframe, horizons: Sequence[Timeframe]) -> tuple[Rule, ...]:
+    """Rules worth a try: thresholds and bands on the expected return of every horizon, long alone and both ways, and volatility targets."""
+    rules: list[Rule] = [Flat()]
+    for horizon in horizons:
+        for side in _SIDES:
+            for enter in (0.02, 0.05, 0.1, 0.2):
+                rules.append(Threshold(horizon.name, "ratio", enter, 0.0, side))
+            for factor in (0.25, 0.5, 1.0, 2.0):
+                rules.append(Band(horizon.name, factor, side))
+    for annual in (0.2, 0.4, 0.6):
+        rules.append(VolatilityTarget(annual, horizons[-1].name))
+    return tuple(rules)
+
+
+def choose(
+    candles: Sequence[Candles],
+    forecasts: Sequence[Forecasts],
+    rows: Sequence[NDArray[np.int64]],
+    account: Account,
+    *,
+    rules: Sequence[Rule] | None = None,
+    least_trades: int = LEAST_TRADES,
+) -> Choice:
+    """The rule with the highest Sharpe ratio after costs over validation; `Flat` when none of them earned anything.
+
+    ``candles``: one series a symbol; ``rows[i]``: its validation bars, int64, rising; ``forecasts[i]``: made at those bars. Nothing else is
+    read: candles are cut at the last validation close. ``least_trades``: fewer show nothing (a rule that is always in, such as a volatility
+    target, counts its orders). Raises DataError when there are no bars.
+    """
+    if not sum(len(r) for r in rows):
+        raise DataError("a rule is chosen on validation bars, and there are none: give candles that reach back to the validation range")
+    kept = [i for i, r in enumerate(rows) if len(r)]
+    cut = [candles[i].rows(slice(int(rows[i][0]), int(rows[i][-1]) + 1)) for i in kept]
+    seen = [spread(forecasts[i], rows[i] - rows[i][0], cut[k]) for k, i in enumerate(kept)]
+    tries = tuple(rules) if rules is not None else default_grid(cut[0].timeframe, seen[0].horizons)
+    if not tries:
+        raise UsageError("there is no rule to choose from: give at least one")
+    walking = Walk.over(cut, account, volatility=[f.bar_volatility(cut[0].timeframe) for f in seen])
+    best, found = Choice(Flat(), len(tries), math.nan, 0.0, len(walking.grid)), -math.inf
+    for rule in tries:
+        target = walking.grid.place([positions(rule, f, account.per_side) for f in seen])
+        run = walking.run(target, account, ledger=False)
+        orders = max(run.totals["trades"], run.totals["orders"] // 2)
+        ratio = sharpe(run.returns, walking.grid.bars_a_year)
+        if orders >= least_trades and run.growth > 0.0 and ratio > max(found, 0.0):
+            best, found = Choice(rule, len(tries), ratio, run.growth, len(walking.grid)), ratio
+    return best
+
+
+def spread(forecasts: Forecasts, places: NDArray[np.int64], candles: Candles) -> Forecasts:
+    """Forecasts made at some bars as forecasts at all of them, NaN at the others."""
+    if len(places) == len(candles):
+        return forecasts
+
+    def wide(values: Floats) -> Floats:
+        out = np.full((len(candles), *values.shape[1:]), np.nan)
+        out[places] = values
+        return out
+
+    parts = (wide(forecasts.mean), wide(forecasts.volatility), wide(forecasts.quantiles))
+    return Forecasts(candles.close_time, forecasts.horizons, *parts, forecasts.levels)
