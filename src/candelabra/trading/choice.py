@@ -19,7 +19,7 @@ from candelabra.trading.forecasts import Forecasts
 from candelabra.trading.performance import sharpe
 from candelabra.trading.rules import Band, Flat, Rule, Side, Threshold, VolatilityTarget, new_rule, positions, told
 
-__all__ = ["Choice", "choose", "default_grid"]
+__all__ = ["Choice", "choose", "default_grid", "spread", "wide_grid"]
 
 Floats = NDArray[np.float64]
 _SIDES: Final[tuple[Side, ...]] = ("long", "both")
@@ -65,6 +65,19 @@ def default_grid(base: Timeframe, horizons: Sequence[Timeframe]) -> tuple[Rule, 
     for annual in (0.2, 0.4, 0.6):
         rules.append(VolatilityTarget(annual, horizons[-1].name))
     return tuple(rules)
+
+
+def wide_grid(horizons: Sequence[Timeframe]) -> tuple[Rule, ...]:
+    """A thousand thresholds or so: of every horizon, long alone and both ways, in and out at many levels of mean over volatility."""
+    enters = np.geomspace(0.01, 0.5, -(-1000 // (len(horizons) * len(_SIDES) * 10)))
+    leaves = np.linspace(-1.0, 0.8, 10)
+    return tuple(
+        Threshold(horizon.name, "ratio", float(enter), float(enter * leave), side)
+        for horizon in horizons
+        for side in _SIDES
+        for enter in enters
+        for leave in leaves
+    )
 
 
 def choose(

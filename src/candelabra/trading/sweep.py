@@ -94,14 +94,13 @@ def _sweep(
 def sweep(walking: Walk, plans: Sequence[Sequence[Plan]], account: Account, *, allowed: Sequence[NDArray[np.bool_]] | None = None) -> Sweep:
     """Every plan (one `Plan` per symbol, at the symbol's own bars) through one account each; memory is that of a few plans.
 
-    Plans that share their score and size arrays share their memory too. Raises UsageError when one symbol's plan enters elsewhere than
+    Plans with equal score or size arrays share their memory. Raises UsageError when one symbol's plan enters elsewhere than
     another's, since a setting belongs to the account.
     """
     grid = walking.grid
     if not plans:
         raise UsageError("a sweep needs at least one plan")
-    places: list[dict[tuple[int, ...], int]] = [{}, {}]
-    tables: list[list[Floats]] = [[], []]
+    known: tuple[list[list[Floats]], list[list[Floats]]] = ([], [])
     settings = np.empty((len(plans), len(_SETTINGS)))
     for k, own in enumerate(plans):
         first = own[0]
@@ -113,11 +112,7 @@ def sweep(walking: Walk, plans: Sequence[Sequence[Plan]], account: Account, *, a
         at = []
         for which, name in enumerate(("score", "size")):
             values = [getattr(p, name) for p in own]
-            key = tuple(id(v) for v in values)
-            if key not in places[which]:
-                places[which][key] = len(tables[which])
-                tables[which].append(np.ascontiguousarray(grid.place(values).T))
-            at.append(places[which][key])
+            at.append(_place(known[which], values))
         settings[k] = (*at, first.enter, first.leave, *SIDES[first.side], first.tolerance)
     mask = np.ones((len(grid.symbols), len(grid)), np.bool_)
     if allowed is not None:
@@ -125,7 +120,7 @@ def sweep(walking: Walk, plans: Sequence[Sequence[Plan]], account: Account, *, a
     # a symbol without a bar at some time has no score there: what it wanted stays, as in the backtest
     absent = np.isnan(grid.close)
     columns = (grid.open, grid.high, grid.low, grid.close)
-    scores, sizes = np.stack(tables[0]), np.stack(tables[1])
+    scores, sizes = (np.stack([np.ascontiguousarray(grid.place(values).T) for values in own]) for own in known)
     if absent.any():
         scores, sizes, mask = _carried(scores, absent), _carried(sizes, absent), _carried(mask, absent)
     workers = min(get_num_threads(), len(plans))
@@ -134,6 +129,15 @@ def sweep(walking: Walk, plans: Sequence[Sequence[Plan]], account: Account, *, a
     )  # fmt: skip
     growth, sharpe, drawdown, orders, trades, traded = table.T
     return Sweep(growth, sharpe, drawdown, orders.astype(np.int64), trades.astype(np.int64), traded)
+
+
+def _place(known: list[list[Floats]], values: list[Floats]) -> int:
+    """Where the same arrays already are among ``known``, or at its end: rules that differ in thresholds share what they read."""
+    for at in range(len(known) - 1, -1, -1):
+        if all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in zip(known[at], values, strict=True)):
+            return at
+    known.append(values)
+    return len(known) - 1
 
 
 def _carried(values: NDArray[Any], absent: NDArray[np.bool_]) -> NDArray[Any]:
