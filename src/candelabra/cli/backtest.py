@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,9 +15,12 @@ from candelabra.errors import UsageError
 
 if TYPE_CHECKING:
     from candelabra.pipeline.backtesting import BacktestResult
+    from candelabra.trading.choice import Tries
     from candelabra.trading.wording import TradingRow
 
 __all__ = ["backtest"]
+
+_SHOWN: Final = 8
 
 
 def _bps(name: str, text: str) -> Any:
@@ -112,21 +115,43 @@ def _show(found: BacktestResult, as_json: bool, written: dict[str, str]) -> None
     if as_json:
         values = found.study.as_dict() | {"verdict": [row.as_dict() for row in rows], "conclusion": told[0]}
         choice = None if found.choice is None else found.choice.as_dict()
+        if found.tries is not None:
+            best = found.tries.ranked()[:_SHOWN]
+            values["validation"] = [
+                {"rule": in_a_sentence(found.tries.rules[k]), "sharpe": found.tries.sharpe[k], "growth": found.tries.growth[k]}
+                for k in best
+            ]
         emit_json("backtest", {"bundle": found.manifest.id, "choice": choice, **values, "notes": found.notes, "written": written})
         return
     from candelabra.candles.frame import format_minute
 
     start, end = (format_minute(t) for t in found.study.span_ms)
     console = out()
-    origin = "named by you" if found.choice is None else f"the best of {found.choice.tried} on validation"
+    origin = "named by you"
+    if found.choice is not None:
+        none = f"for none of the {found.choice.tried:,} tried on validation earned its costs"
+        origin = none if found.choice.rule.name == "flat" else f"the best of {found.choice.tried:,} tried on validation"
     mark = " (SIMULATED)" if found.study.run.grid.simulated or found.manifest.simulated else ""
     console.print(f"{', '.join(found.study.symbols)}{mark}, {start} to {end} UTC", style="bold")
     console.print(f"rule: {in_a_sentence(found.study.rule)}, {origin}", soft_wrap=True)
+    if found.tries is not None:
+        console.print(_tries(found.tries))
     console.print(_table(rows))
     for note in found.notes:
         console.print(f"note: {note}", soft_wrap=True)
     for name, path in written.items():
         console.print(f"{name}: {path}", soft_wrap=True)
+
+
+def _tries(tries: Tries) -> Any:
+    from candelabra.pipeline.present_trading import in_a_sentence
+
+    made = []
+    for k in tries.ranked()[:_SHOWN]:
+        figures = (f"{tries.sharpe[k]:.2f}", f"{100 * tries.growth[k]:+.1f} %", f"{tries.orders[k]:,}")
+        made.append((in_a_sentence(tries.rules[k]), *figures))
+    title = f"Validation: the first {len(made)} of {len(tries.rules):,} rules by Sharpe ratio (the judged range had no part in it)"
+    return table(("rule", "Sharpe", "net return", "orders"), made, title=title, numbers=("Sharpe", "net return", "orders"))
 
 
 def _table(rows: Sequence[TradingRow]) -> Any:

@@ -27,7 +27,7 @@ from candelabra.pipeline.material import Material
 from candelabra.pipeline.openings import log_opening
 from candelabra.progress import Reporter, Silent
 from candelabra.trading.account import Account
-from candelabra.trading.choice import Choice, choose, wide_grid
+from candelabra.trading.choice import LEAST_TRADES, Choice, Tries, choose, try_all, wide_grid
 from candelabra.trading.forecasts import Forecasts
 from candelabra.trading.rules import Rule, new_rule, told
 from candelabra.trading.study import Study, study
@@ -54,12 +54,13 @@ Rows = Sequence[NDArray[np.int64]]
 
 @dataclass(frozen=True, eq=False)
 class BacktestResult:
-    """A study with the rule's origin, the bundle, and what a reader must know."""
+    """A study with the rule's origin, the bundle, what a reader must know, and what was tried on validation just now."""
 
     study: Study
     choice: Choice | None
     manifest: Manifest
     notes: list[str]
+    tries: Tries | None = None
 
 
 def account_of(config: Config) -> Account:
@@ -129,7 +130,7 @@ def backtest_bundle(
     outputs, notes = _outputs(bundle, predictor, series, [np.concatenate(pair) for pair in zip(early, later, strict=True)], progress)
     cuts = [len(r) for r in early]
     horizons = predictor.recipe.horizons
-    choice = sealed if rule == "sealed" else None
+    choice, tries = sealed if rule == "sealed" else None, None
     if isinstance(rule, str):
         if choice is None:
             with progress.stage("choose a rule on validation"):
@@ -137,7 +138,8 @@ def backtest_bundle(
                     series, early, [o.rows(slice(0, k)) for o, k in zip(outputs, cuts, strict=True)], predictor.calibration, horizons
                 )
                 grid = wide_grid(horizons) if rule == "sweep" else None
-                choice = choose([s.base_candles for s in series], first, early, account, rules=grid)
+                tries = try_all([s.base_candles for s in series], first, early, account, rules=grid)
+                choice = tries.best(LEAST_TRADES)
         chosen, tried = choice.rule, choice.tried
     else:
         chosen, tried = rule, 1
@@ -167,7 +169,7 @@ def backtest_bundle(
             resamples=config.evaluation.resamples,
             seed=config.seed,
         )
-    return BacktestResult(found, choice, manifest, notes)
+    return BacktestResult(found, choice, manifest, notes, tries)
 
 
 def write_rule(path: Path, choice: Choice, account: Account) -> None:

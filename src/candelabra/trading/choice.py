@@ -18,11 +18,14 @@ from candelabra.trading.backtest import Walk
 from candelabra.trading.forecasts import Forecasts
 from candelabra.trading.performance import sharpe
 from candelabra.trading.rules import Band, Flat, Rule, Side, Threshold, VolatilityTarget, new_rule, positions, told
+from candelabra.trading.sweep import sweep
 
-__all__ = ["Choice", "choose", "default_grid", "spread", "wide_grid"]
+__all__ = ["Choice", "Tries", "choose", "default_grid", "spread", "try_all", "wide_grid"]
 
 Floats = NDArray[np.float64]
 _SIDES: Final[tuple[Side, ...]] = ("long", "both")
+FEW: Final = 100
+"""More rules than this are worth the sweep's own compilation."""
 LEAST_TRADES: Final = 10
 """A rule that traded less often on validation has shown nothing that could be preferred."""
 
@@ -80,6 +83,31 @@ def wide_grid(horizons: Sequence[Timeframe]) -> tuple[Rule, ...]:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Tries:
+    """Rules tried on the same bars, and what became of each: arrays ``(rules,)``; ``sharpe`` annualised, ``growth`` net of costs."""
+
+    rules: tuple[Rule, ...]
+    sharpe: Floats
+    growth: Floats
+    orders: NDArray[np.int64]
+    trades: NDArray[np.int64]
+    bars: int
+
+    def ranked(self) -> NDArray[np.int64]:
+        """The tries from the highest Sharpe ratio down; those that never traded come last."""
+        return np.argsort(-np.where(self.orders > 0, self.sharpe, -np.inf), kind="stable")
+
+    def best(self, least_trades: int) -> Choice:
+        """The highest Sharpe ratio among those that earned something and traded often enough; else `Flat`."""
+        often = np.maximum(self.trades, self.orders // 2) >= least_trades
+        able = often & (self.growth > 0.0) & (self.sharpe > 0.0)
+        if not able.any():
+            return Choice(Flat(), len(self.rules), math.nan, 0.0, self.bars)
+        k = int(np.argmax(np.where(able, self.sharpe, -np.inf)))
+        return Choice(self.rules[k], len(self.rules), float(self.sharpe[k]), float(self.growth[k]), self.bars)
+
+
 def choose(
     candles: Sequence[Candles],
     forecasts: Sequence[Forecasts],
@@ -91,28 +119,45 @@ def choose(
 ) -> Choice:
     """The rule with the highest Sharpe ratio after costs over validation; `Flat` when none of them earned anything.
 
-    ``candles``: one series a symbol; ``rows[i]``: its validation bars, int64, rising; ``forecasts[i]``: made at those bars. Nothing else is
-    read: candles are cut at the last validation close. ``least_trades``: fewer show nothing (a rule that is always in, such as a volatility
-    target, counts its orders). Raises DataError when there are no bars.
+    ``rows[i]``: the validation bars of symbol *i*; ``forecasts[i]``: made at those bars; see `try_all`. ``least_trades``: fewer show
+    nothing (a rule that is always in, such as a volatility target, counts its orders).
     """
-    if not sum(len(r) for r in rows):
-        raise DataError("a rule is chosen on validation bars, and there are none: give candles that reach back to the validation range")
+    return try_all(candles, forecasts, rows, account, rules=rules).best(least_trades)
+
+
+def try_all(
+    candles: Sequence[Candles],
+    forecasts: Sequence[Forecasts],
+    rows: Sequence[NDArray[np.int64]],
+    account: Account,
+    *,
+    rules: Sequence[Rule] | None = None,
+) -> Tries:
+    """Every rule (by default `default_grid`) on some bars, through an account each.
+
+    ``candles``: one series a symbol; ``rows[i]``: its bars, int64, rising; ``forecasts[i]``: made at those bars. Nothing else is read:
+    candles are cut at the last of these closes. Raises DataError when there are no bars.
+    """
     kept = [i for i, r in enumerate(rows) if len(r)]
+    if not kept:
+        raise DataError("a rule is chosen on validation bars, and there are none: give candles that reach back to the validation range")
     cut = [candles[i].rows(slice(int(rows[i][0]), int(rows[i][-1]) + 1)) for i in kept]
     seen = [spread(forecasts[i], rows[i] - rows[i][0], cut[k]) for k, i in enumerate(kept)]
     tries = tuple(rules) if rules is not None else default_grid(cut[0].timeframe, seen[0].horizons)
     if not tries:
         raise UsageError("there is no rule to choose from: give at least one")
     walking = Walk.over(cut, account, volatility=[f.bar_volatility(cut[0].timeframe) for f in seen])
-    best, found = Choice(Flat(), len(tries), math.nan, 0.0, len(walking.grid)), -math.inf
-    for rule in tries:
+    a_year, bars = walking.grid.bars_a_year, len(walking.grid)
+    if len(tries) > FEW:
+        found = sweep(walking, [[rule.plan(f, account.per_side) for f in seen] for rule in tries], account)
+        return Tries(tries, found.sharpe * math.sqrt(a_year), found.growth, found.orders, found.trades, bars)
+    table = np.empty((len(tries), 4))
+    for k, rule in enumerate(tries):
         target = walking.grid.place([positions(rule, f, account.per_side) for f in seen])
         run = walking.run(target, account, ledger=False)
-        orders = max(run.totals["trades"], run.totals["orders"] // 2)
-        ratio = sharpe(run.returns, walking.grid.bars_a_year)
-        if orders >= least_trades and run.growth > 0.0 and ratio > max(found, 0.0):
-            best, found = Choice(rule, len(tries), ratio, run.growth, len(walking.grid)), ratio
-    return best
+        ratio = sharpe(run.returns, a_year)
+        table[k] = 0.0 if math.isnan(ratio) else ratio, run.growth, run.totals["orders"], run.totals["trades"]
+    return Tries(tries, table[:, 0], table[:, 1], table[:, 2].astype(np.int64), table[:, 3].astype(np.int64), bars)
 
 
 def spread(forecasts: Forecasts, places: NDArray[np.int64], candles: Candles) -> Forecasts:

@@ -37,6 +37,7 @@ REASONS: Final = ("rule", "stop", "take", "liquidation", "open")
 _UNITS, _WANTED, _ACTED, _MARK, _STOP, _TAKE, _BARRED = 0, 1, 2, 3, 4, 5, 6
 _ENTRY, _OPENED, _FLOW, _FEES, _FUNDING, _PEAK = 7, 8, 9, 10, 11, 12
 _COLUMNS = 13
+_STRETCH = 32
 # places in the book
 _CASH, _FEE_SUM, _SLIP_SUM, _FUND_SUM, _TRADED, _TRADES, _FORGIVEN, _IN_MARKET, _ORDERS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 _RULE, _STOPPED, _TAKEN, _LIQUIDATED, _STILL_OPEN = 0.0, 1.0, 2.0, 3.0, 4.0
@@ -255,31 +256,42 @@ def _quiet(
     state: Floats, cash: float, p: Floats, watched: bool, guarded: bool, t: int, stop: int, high: Floats, low: Floats, close: Floats,
     target: Floats, equity: Floats,
 ) -> int:  # fmt: skip
-    """Walk the only symbol from bar ``t`` until something happens: the bar of an event, or the one after a new decision."""
+    """Walk the only symbol (arrays ``(bars,)``) from bar ``t`` to the bar of an event, or the one after a new decision.
+
+    Bars are looked at in stretches that the compiler can turn into vector instructions, and one by one only where something happens.
+    """
     held, wanted = state[0, _UNITS], state[0, _WANTED]
-    end = t
-    if watched and held != 0.0:
-        below, beyond = _bounds(state, cash, p, guarded)
-        while end < stop and low[end, 0] > below and high[end, 0] < beyond:
-            new = target[end, 0]
+    watching = watched and held != 0.0
+    below, beyond = _bounds(state, cash, p, guarded) if watching else (-np.inf, np.inf)
+    end, done = t, False
+    while end < stop and not done:
+        far = min(end + _STRETCH, stop)
+        odd = False
+        if watching:
+            for k in range(end, far):
+                odd |= (low[k] <= below) | (high[k] >= beyond) | (target[k] != wanted)
+        else:
+            for k in range(end, far):
+                odd |= target[k] != wanted
+        if not odd:
+            end = far
+            continue
+        while end < far and not done:
+            if watching and (low[end] <= below or high[end] >= beyond):
+                done = True
+                break
+            new = target[end]
             end += 1
             if new != wanted and new == new:
                 state[0, _WANTED] = new
-                break
-    else:
-        while end < stop:
-            new = target[end, 0]
-            end += 1
-            if new != wanted and new == new:
-                state[0, _WANTED] = new
-                break
+                done = True
     if held == 0.0:
         equity[t:end] = cash
     else:
         for k in range(t, end):
-            equity[k] = cash + held * close[k, 0]
+            equity[k] = cash + held * close[k]
     if end > t:
-        state[0, _MARK] = close[end - 1, 0]
+        state[0, _MARK] = close[end - 1]
     return end
 
 
@@ -303,6 +315,8 @@ def walk(
     start, slip, adverse = np.zeros(symbols), np.zeros(symbols), np.zeros(symbols)
     ledger, moving = len(cash) > 0, len(volatility) > 0
     watched = guarded or p[6] > 0.0 or p[7] > 0.0
+    # without a second axis of unknown stride
+    highs, lows, closes, targets = high.reshape(high.size), low.reshape(low.size), close.reshape(close.size), target.reshape(target.size)
     next_due, t = 0, 0
     while t < bars:
         while next_due < len(due) and due[next_due] < t:
@@ -310,7 +324,7 @@ def walk(
         falls_due = bars if next_due == len(due) else due[next_due]
         if symbols == 1 and state[0, _WANTED] == state[0, _ACTED] and falls_due > t:
             # nothing to do at the open: on to the next event in a loop that touches no more than it must
-            end = _quiet(state, book[_CASH], p, watched, guarded, t, min(bars, falls_due), high, low, close, target, equity)
+            end = _quiet(state, book[_CASH], p, watched, guarded, t, min(bars, falls_due), highs, lows, closes, targets, equity)
             if state[0, _UNITS] != 0.0:
                 book[_IN_MARKET] += end - t
             if ledger:
