@@ -96,7 +96,7 @@ def backtest(
             from candelabra.pipeline.present_trading import write_page
 
             with progress.stage("draw the section"):
-                write_page(found.study, found.manifest, html)
+                write_page(found.study, found.choice, found.manifest, html)
         if quantstats is not None:
             from candelabra.trading.tearsheet import write_tearsheet
 
@@ -108,7 +108,7 @@ def backtest(
 
 
 def _show(found: BacktestResult, as_json: bool, written: dict[str, str]) -> None:
-    from candelabra.pipeline.present_trading import in_a_sentence
+    from candelabra.pipeline.present_trading import in_a_sentence, origin
     from candelabra.trading.wording import conclusion, verdict
 
     rows, told = verdict(found.study), conclusion(found.study)
@@ -127,13 +127,9 @@ def _show(found: BacktestResult, as_json: bool, written: dict[str, str]) -> None
 
     start, end = (format_minute(t) for t in found.study.span_ms)
     console = out()
-    origin = "named by you"
-    if found.choice is not None:
-        none = f"for none of the {found.choice.tried:,} tried on validation earned its costs"
-        origin = none if found.choice.rule.name == "flat" else f"the best of {found.choice.tried:,} tried on validation"
     mark = " (SIMULATED)" if found.study.run.grid.simulated or found.manifest.simulated else ""
     console.print(f"{', '.join(found.study.symbols)}{mark}, {start} to {end} UTC", style="bold")
-    console.print(f"rule: {in_a_sentence(found.study.rule)}, {origin}", soft_wrap=True)
+    console.print(f"rule: {in_a_sentence(found.study.rule)}, {origin(found.choice)}", soft_wrap=True)
     if found.tries is not None:
         console.print(_tries(found.tries))
     console.print(_table(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,17 @@ from candelabra.bundles.format import Manifest
 from candelabra.report import digits
 from candelabra.report import inputs as page
 from candelabra.report.page import write_section
+from candelabra.trading.choice import Choice
 from candelabra.trading.performance import Performance
 from candelabra.trading.rules import Rule, told
 from candelabra.trading.study import Study
 from candelabra.trading.wording import verdict
 
-__all__ = ["in_a_sentence", "trading", "write_page"]
+__all__ = ["in_a_sentence", "origin", "trading", "write_page"]
 
 
-def trading(found: Study) -> page.TradingView:
-    """What the section on trading shows."""
+def trading(found: Study, choice: Choice | None) -> page.TradingView:
+    """What the section on trading shows; ``choice``: where the rule comes from, None for one named by hand."""
     run, account = found.run, found.run.account
     purse = account.purse
     funding = f", funding {1e4 * account.funding:.3g} bp per {account.funding_hours:g} hours" if account.funding else ""
@@ -28,9 +30,16 @@ def trading(found: Study) -> page.TradingView:
     costs = f"Orders fill at the open of the next bar and pay {fee} in fees and {slippage} of slippage{funding}."
     return page.TradingView(
         rule=in_a_sentence(found.rule),
+        origin=origin(choice),
         costs=costs,
         verdict=tuple(
-            page.TradingLine(r.what, r.figure, r.interval, r.words, "level" if r.good is None else "better" if r.good else "worse")
+            page.TradingLine(
+                r.what,
+                _minus(r.figure),
+                _minus(r.interval),
+                _minus(r.words),
+                "level" if r.good is None else "better" if r.good else "worse",
+            )
             for r in verdict(found)
         ),
         time_ms=run.grid.close_time,
@@ -46,6 +55,25 @@ def trading(found: Study) -> page.TradingView:
         growth=run.growth,
         months=found.months,
     )
+
+
+def origin(choice: Choice | None) -> str:
+    """Where a rule comes from, in words.
+
+    >>> from candelabra.trading.rules import Flat
+    >>> origin(Choice(Flat(), 52, 0.0, 0.0, 900)), origin(None)
+    ('for none of the 52 tried on validation earned its costs', 'named by hand')
+    """
+    if choice is None:
+        return "named by hand"
+    if choice.rule.name == "flat":
+        return f"for none of the {choice.tried:,} tried on validation earned its costs"
+    return f"the best of {choice.tried:,} tried on validation, after costs"
+
+
+def _minus(text: str) -> str:
+    """Text with real minus signs before digits, as everywhere on the page."""
+    return re.sub(r"(?<![\w])-(?=\d)", "\u2212", text)
 
 
 def in_a_sentence(rule: Rule) -> str:
@@ -111,7 +139,7 @@ def _figures(ours: Performance, hold: Performance) -> list[tuple[str, str, str]]
     ]
 
 
-def write_page(found: Study, manifest: Manifest, path: Path) -> None:
+def write_page(found: Study, choice: Choice | None, manifest: Manifest, path: Path) -> None:
     """Write the section alone, with its figures, as one file that asks nobody for anything."""
     facts = page.RunFacts(
         symbols=found.symbols,
@@ -125,4 +153,4 @@ def write_page(found: Study, manifest: Manifest, path: Path) -> None:
         simulated=manifest.simulated or found.run.grid.simulated,
         trials=found.trials,
     )
-    write_section(page.ReportInputs(run=facts, trading=trading(found)), "trading", path)
+    write_section(page.ReportInputs(run=facts, trading=trading(found, choice)), "trading", path)

@@ -130,7 +130,7 @@ def train(
     notes += [f"CHECK FAILED: {check.what}: {check.detail}" for check in failed]
     seconds["bundle"] = time.perf_counter() - lap
     lap = time.perf_counter()
-    story = Story(config, material, judgement, fitted.product, fitted.runs, fitted.models, market or {}, traded)
+    story = Story(config, material, judgement, fitted.product, fitted.runs, fitted.models, market or {}, (traded, choice))
     with progress.stage("draw the report"):
         facts = _facts(config, material, fitted, judgement, manifest, openings, rows)
         page = ReportInputs(

@@ -306,11 +306,13 @@ class TradedSymbol:
 class TradingView:
     """A backtest: ``equity`` and ``hold`` ``(bars,)`` as multiples of the purse at ``time_ms``; ``exposure`` ``(bars,)`` over equity.
 
-    ``rule`` and ``costs``: sentences; ``figures``: ``(name, ours, buy-and-hold)``; ``cost_bps`` and ``cost_growth`` ``(costs,)`` with what
-    was ``paid_bps``; ``chance`` ``(draws,)``: growth of the same positions at random times; ``months``: ``(month, ours, hold)``.
+    ``rule``, ``origin`` (where the rule comes from) and ``costs``: words; ``figures``: ``(name, ours, buy-and-hold)``; ``cost_bps`` and
+    ``cost_growth`` ``(costs,)`` with what was ``paid_bps``; ``chance`` ``(draws,)``: growth of the same positions at random times;
+    ``months``: ``(month, ours, hold)``.
     """
 
     rule: str
+    origin: str
     costs: str
     verdict: tuple[TradingLine, ...]
     time_ms: Times

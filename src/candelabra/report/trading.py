@@ -22,10 +22,7 @@ _MARKS = {
     "liquidation": ("liquidated", "x-open", "@ink"),
 }
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-INTRODUCTION = (
-    "The rule and its settings were chosen on the validation range, after costs, and judged here once. A good forecast need not earn: "
-    "costs, chance and buy-and-hold stand beside every figure."
-)
+INTRODUCTION = "A good forecast need not earn: costs, chance and buy-and-hold stand beside every figure."
 
 
 def section(inputs: ReportInputs) -> Section | None:
@@ -34,8 +31,8 @@ def section(inputs: ReportInputs) -> Section | None:
     if view is None or not len(view.time_ms):
         return None
     idle = not any(len(s.fill_kind) for s in view.symbols)
-    body = note(INTRODUCTION, "aside") + note(f"Rule: {view.rule}. {view.costs}") + _verdict(view)
-    body += figure("equity", _equity(view), "Equity and drawdown", _equity_says(view, idle))
+    body = note(f"Rule: {view.rule}, {view.origin}. {view.costs}") + note(INTRODUCTION, "aside") + _verdict(view)
+    body += figure("equity", _equity(view), "Equity, drawdown and exposure", _equity_says(view, idle))
     if not idle:
         body += choices("trades-choice", [(s.symbol, _fills(i, s)) for i, s in enumerate(view.symbols)], "Symbol")
         costs = figure("costs", _costs(view), "Net return by cost of an order", _costs_says(view))
@@ -75,13 +72,16 @@ def _equity(view: TradingView) -> Spec:
         line(x, column(view.equity[rows], 5), "the rule, net of costs", "@ours", 1.8),
         line(x, column(_drawdown(view.hold)[rows], 4), "buy-and-hold, drawdown", "@grey", 1.1) | below,
         line(x, column(_drawdown(view.equity)[rows], 4), "the rule, drawdown", "@ours", 1.5) | below,
+        line(x, column(100.0 * view.exposure[rows], 4), "the rule, exposure", "@ours", 1.1)
+        | {"xaxis": "x", "yaxis": "y3", "showlegend": False, "line": {"color": "@ours", "width": 1.1, "shape": "hv"}},
     ]
     axes: Spec = {
-        "xaxis": {"type": "date", "anchor": "y2"},
-        "yaxis": {"domain": [0.36, 1.0], "title": {"text": "multiple of the purse"}},
-        "yaxis2": {"domain": [0.0, 0.3], "title": {"text": "below peak, %"}},
+        "xaxis": {"type": "date", "anchor": "y3"},
+        "yaxis": {"domain": [0.48, 1.0], "title": {"text": "multiple of the purse"}},
+        "yaxis2": {"domain": [0.21, 0.44], "title": {"text": "below peak, %"}},
+        "yaxis3": {"domain": [0.0, 0.16], "title": {"text": "held, %"}, "rangemode": "tozero"},
     }
-    return {"data": data, "layout": layout(460, hovermode="x unified", **axes)}
+    return {"data": data, "layout": layout(540, hovermode="x unified", **axes)}
 
 
 def _equity_says(view: TradingView, idle: bool) -> str:
@@ -90,7 +90,7 @@ def _equity_says(view: TradingView, idle: bool) -> str:
     deepest = [digits.percent(float(_drawdown(c).min()) / 100.0) for c in (view.equity, view.hold)]
     return (
         "The purse over time, net of all costs, beside buying once and holding (which pays for its purchase too). Below: how far each was "
-        f"under its peak, at worst {deepest[0]} and {deepest[1]}."
+        f"under its peak, at worst {deepest[0]} and {deepest[1]}; and how much of the purse the rule's positions were."
     )
 
 

@@ -117,8 +117,8 @@ def carried(values: Floats) -> Floats:
     >>> carried(np.array([[np.nan], [1.0], [np.nan]])).ravel()
     array([nan,  1.,  1.])
     """
-    known = np.isfinite(values)
-    if known.all():
+    if np.isfinite(values.sum()):  # without a second array where nothing is missing
         return values
+    known = np.isfinite(values)
     last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], -1), axis=0)
     return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=0), np.nan)
