@@ -182,9 +182,9 @@ def _inner_events(
 @_once
 def _order(
     state: Floats, book: Floats, trades: Floats, p: Floats, weights: Floats, s: int, t: int, purse: float, start: Floats, slip: float,
-    reductions: bool,
+    reductions: bool, either: bool,
 ) -> None:  # fmt: skip
-    """Act on the decision for one symbol when it is (or is not) a reduction; ``purse``: equity at the open, before any order."""
+    """Act on the decision for one symbol if it is (or is not) a reduction, or ``either``; ``purse``: equity at the open, before orders."""
     wanted, held = state[s, _WANTED], state[s, _UNITS]
     side = 0.0 if wanted == 0.0 else (1.0 if wanted > 0.0 else -1.0)
     if state[s, _BARRED] != 0.0:
@@ -202,7 +202,7 @@ def _order(
     if abs(aim) > limit:
         aim = limit if aim > 0.0 else -limit
     smaller = aim == 0.0 or (aim * held > 0.0 and abs(aim) <= abs(held))
-    if smaller != reductions:
+    if smaller != reductions and not either:
         return
     state[s, _ACTED] = wanted
     if aim * held < 0.0:
@@ -220,11 +220,12 @@ def _orders(
     purse = book[_CASH]
     for s in range(len(state)):
         purse += state[s, _UNITS] * start[s]
-    for turn in range(2):
+    turns = 2 if len(state) > 1 else 1
+    for turn in range(turns):
         for s in range(len(state)):
             if here[s] and state[s, _WANTED] != state[s, _ACTED]:
                 if purse > 0.0:
-                    _order(state, book, trades, p, weights, s, t, purse, start, slip[s], turn == 0)
+                    _order(state, book, trades, p, weights, s, t, purse, start, slip[s], turn == 0, turns == 1)
                 else:
                     state[s, _ACTED] = state[s, _WANTED]
 
@@ -266,14 +267,15 @@ def _quiet(
     end, done = t, False
     while end < stop and not done:
         far = min(end + _STRETCH, stop)
-        odd = False
+        part, odd = target[end:far], 0
         if watching:
-            for k in range(end, far):
-                odd |= (low[k] <= below) | (high[k] >= beyond) | (target[k] != wanted)
+            lows, highs = low[end:far], high[end:far]
+            for k in range(part.size):
+                odd += (lows[k] <= below) | (highs[k] >= beyond) | (part[k] != wanted)
         else:
-            for k in range(end, far):
-                odd |= target[k] != wanted
-        if not odd:
+            for k in range(part.size):
+                odd += part[k] != wanted
+        if odd == 0:
             end = far
             continue
         while end < far and not done:
@@ -288,8 +290,9 @@ def _quiet(
     if held == 0.0:
         equity[t:end] = cash
     else:
-        for k in range(t, end):
-            equity[k] = cash + held * close[k]
+        values, closes = equity[t:end], close[t:end]
+        for k in range(values.size):
+            values[k] = cash + held * closes[k]
     if end > t:
         state[0, _MARK] = close[end - 1]
     return end

@@ -39,6 +39,7 @@ Floats = NDArray[np.float64]
 Side: TypeAlias = Literal["long", "short", "both"]
 SIDES: Final[Mapping[str, tuple[bool, bool]]] = {"long": (True, False), "short": (False, True), "both": (True, True)}
 SIGNALS: Final = ("mean", "median", "ratio")
+_STRETCH: Final = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,27 +248,44 @@ def follow(
     score: Floats, size: Floats, allowed: NDArray[np.bool_], enter: float, leave: float, long: bool, short: bool, tolerance: float,
     out: Floats,
 ) -> None:  # fmt: skip
-    """The state machine of a `Plan`, written to ``out`` ``(bars,)``: one pass, each value from this bar and the position before it."""
+    """The state machine of a `Plan`, written to ``out`` ``(bars,)``: each value from this bar and the position before it.
+
+    Stretches in which nothing can change are recognised at once (the compiler makes vector instructions of them); NaN compares false.
+    """
     bars = len(score)
+    up, down = enter if long else np.inf, -enter if short else -np.inf
     side, held, t = 0.0, 0.0, 0
-    while t < bars:  # a loop for each state: it reads no more than can end that state, and NaN compares false
+    while t < bars:
+        far = min(t + _STRETCH, bars)
+        part, odd = score[t:far], 0
         if side == 0.0:
-            while t < bars:
-                x = score[t]
-                if ((long and x > enter) or (short and x < -enter)) and allowed[t] and size[t] == size[t]:
-                    side = 1.0 if long and x > enter else -1.0
-                    break
-                out[t] = 0.0
-                t += 1
-            held = 0.0
-        while side != 0.0 and t < bars:
-            x, large = side * score[t], size[t]
-            turns = x < -enter and ((side > 0.0 and short) or (side < 0.0 and long))
-            if not x > leave or turns or large != large or not allowed[t]:
+            for k in range(part.size):
+                odd += (part[k] > up) | (part[k] < down)
+        else:
+            stays, large = max(leave, -enter if long and short else leave), size[t]
+            odd += not abs(side * min(max(large, 0.0), 1.0) - held) <= tolerance * abs(held)
+            sizes, open_ = size[t:far], allowed[t:far]
+            for k in range(part.size):
+                odd += 1 - ((side * part[k] > stays) & (sizes[k] == large) & open_[k])
+        if odd == 0:
+            out[t:far] = held
+            t = far
+            continue
+        while t < far:
+            x, large = score[t], size[t]
+            if side != 0.0 and not side * x > leave:
                 side = 0.0
-                break
-            wanted = side * min(max(large, 0.0), 1.0)
-            if abs(wanted - held) > tolerance * abs(held):
-                held = wanted
+            if not allowed[t] or x != x or large != large:
+                side = 0.0
+            elif side <= 0.0 and x > up:
+                side, held = 1.0, 0.0
+            elif side >= 0.0 and x < down:
+                side, held = -1.0, 0.0
+            if side == 0.0:
+                held = 0.0
+            else:
+                wanted = side * min(max(large, 0.0), 1.0)
+                if abs(wanted - held) > tolerance * abs(held):
+                    held = wanted
             out[t] = held
             t += 1

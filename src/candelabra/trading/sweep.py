@@ -39,7 +39,7 @@ class Sweep:
         return len(self.growth)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _measure(equity: Floats, purse: float) -> tuple[float, float, float]:
     """Growth, Sharpe of a bar and largest drawdown of an equity curve.
 
@@ -47,8 +47,8 @@ def _measure(equity: Floats, purse: float) -> tuple[float, float, float]:
     """
     before, peak, deepest = purse, purse, 0.0
     total, squares = 0.0, 0.0
-    for t in range(len(equity)):
-        now = equity[t]
+    for k in range(equity.size):
+        now = equity[k]
         if now == before:
             continue
         r = now / before - 1.0 if before > 0.0 else 0.0
@@ -59,13 +59,13 @@ def _measure(equity: Floats, purse: float) -> tuple[float, float, float]:
         elif peak - now > deepest * peak:
             deepest = (peak - now) / peak
         before = now
-    n = len(equity)
+    n = equity.size
     spread = squares / n - (total / n) ** 2
     sharpe = total / n / np.sqrt(spread * n / (n - 1)) if n > 1 and spread > 1e-30 else 0.0
     return equity[n - 1] / purse - 1.0, sharpe, deepest
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, error_model="numpy")
 def _sweep(
     open_: Floats, high: Floats, low: Floats, close: Floats, scores: Floats, sizes: Floats, allowed: NDArray[np.bool_], settings: Floats,
     weights: Floats, volatility: Floats, due: NDArray[np.int64], rates: Floats, p: Floats, workers: int,
