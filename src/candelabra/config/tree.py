@@ -31,6 +31,7 @@ __all__ = [
     "FeaturesSection",
     "ModelSection",
     "TimeframesSection",
+    "TradingSection",
     "WindowsSection",
     "config_hash",
     "default_baselines",
@@ -192,6 +193,21 @@ class EvaluationSection:
         return duration_ms(self.block)
 
 
+@dataclass(frozen=True)
+class TradingSection:
+    """Costs of the backtest, in basis points: ``fee_bps`` and ``slippage_bps`` of each order, ``funding_bps`` per 8 hours of a position."""
+
+    fee_bps: float = 10.0
+    slippage_bps: float = 5.0
+    funding_bps: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("fee_bps", "slippage_bps", "funding_bps"):
+            value = getattr(self, name)
+            if not 0.0 <= value < 1000.0:
+                raise UsageError(f"trading.{name} = {value}: basis points from 0 to 1,000 are needed (10 = 0.1 %)")
+
+
 def default_baselines() -> tuple[str, ...]:
     """Models judged beside every other; GARCH when the library ``arch`` is installed (looked for, not imported)."""
     found = ("garch",) if importlib.util.find_spec("arch") else ()
@@ -218,6 +234,7 @@ class Config:
     ensemble: EnsembleSection = field(default_factory=EnsembleSection)
     baselines: tuple[str, ...] = field(default_factory=default_baselines)
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+    trading: TradingSection = field(default_factory=TradingSection)
 
     def recipe(self) -> Recipe:
         """What a model sees and must say, checked: UsageError for timeframes, horizons or features that cannot be."""

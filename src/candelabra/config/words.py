@@ -62,6 +62,10 @@ WORDS: Final = {
     "evaluation": "how figures are judged",
     "evaluation.block": "length of a block of the bootstrap",
     "evaluation.resamples": "draws of the bootstrap",
+    "trading": "what an order costs in the backtest, in basis points",
+    "trading.fee_bps": "of every order",
+    "trading.slippage_bps": "how much worse than the open an order is filled",
+    "trading.funding_bps": "per 8 hours, paid by longs, received by shorts",
 }  # fmt: skip
 
 MODEL_WORDS: Final = {

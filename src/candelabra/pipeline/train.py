@@ -29,6 +29,7 @@ from candelabra.evaluation.verdict import VerdictRow
 from candelabra.features.catalog import parse
 from candelabra.models.base import QUANTILE_LEVELS, FittedModel, ModelOutput
 from candelabra.models.network import FittedNetwork
+from candelabra.pipeline.backtesting import RULE_FILE, account_of, backtest_test, choose_rule, plain_json, write_rule
 from candelabra.pipeline.fitting import Fitted, fit_models, resolved
 from candelabra.pipeline.judging import Judgement, Oracle, judge, verdict_of
 from candelabra.pipeline.material import Material, prepare
@@ -40,6 +41,8 @@ from candelabra.progress import Reporter, Silent
 from candelabra.report.inputs import Range, ReportInputs, RunFacts
 from candelabra.report.page import write_report
 from candelabra.sources.files import write_candles
+from candelabra.trading.choice import Choice
+from candelabra.trading.study import Study
 from candelabra.training.export import export_graphs
 from candelabra.windows.recipe import candles_needed
 from candelabra.windows.splits import PARTS
@@ -64,6 +67,7 @@ class TrainResult:
     product: str
     seconds: dict[str, float]
     notes: list[str] = field(default_factory=list)
+    traded: Study | None = None
 
 
 def train(
@@ -110,6 +114,11 @@ def train(
     rows = verdict_of(judgement, fitted.product, config)
     seconds["evaluation"] = time.perf_counter() - lap
     lap = time.perf_counter()
+    with progress.stage("choose a trading rule on validation, backtest it on test"):
+        choice = choose_rule(material, judgement, fitted.product, config)
+        traded = backtest_test(material, judgement, fitted.product, choice, config, trials)
+    seconds["backtest"] = time.perf_counter() - lap
+    lap = time.perf_counter()
     notes = [*judgement.evaluation.notes, *fitted.skipped.values()]
     with progress.stage("seal the bundle"):
         manifest = _seal(
@@ -119,6 +128,7 @@ def train(
             judgement,
             place,
             rows,
+            choice,
             bool(market) or any(c.simulated for own in material.candles for c in own),
             trials,
         )
@@ -128,7 +138,7 @@ def train(
     notes += [f"CHECK FAILED: {check.what}: {check.detail}" for check in failed]
     seconds["bundle"] = time.perf_counter() - lap
     lap = time.perf_counter()
-    story = Story(config, material, judgement, fitted.product, fitted.runs, fitted.models, market or {})
+    story = Story(config, material, judgement, fitted.product, fitted.runs, fitted.models, market or {}, (traded, choice))
     with progress.stage("draw the report"):
         facts = _facts(config, material, fitted, judgement, manifest, openings, rows)
         page = ReportInputs(
@@ -144,7 +154,8 @@ def train(
     seconds["report"] = time.perf_counter() - lap
     seconds["all"] = time.perf_counter() - started
     write_atomically(place / "verdict.json", json.dumps([r.as_dict() for r in rows], indent=1).encode())
-    return TrainResult(place, place / "bundle", place / "report.html", rows, judgement, fitted.product, seconds, notes)
+    write_atomically(place / "backtest.json", plain_json(traded.as_dict()))
+    return TrainResult(place, place / "bundle", place / "report.html", rows, judgement, fitted.product, seconds, notes, traded)
 
 
 def _config_of(run: Path) -> Config:
@@ -197,8 +208,8 @@ def _oracle(material: Material, market: Mapping[str, SimulatedMarket], progress:
 
 
 def _seal(
-    config: Config, material: Material, fitted: Fitted, judgement: Judgement, place: Path, rows: Sequence[VerdictRow], simulated: bool,
-    trials: int,
+    config: Config, material: Material, fitted: Fitted, judgement: Judgement, place: Path, rows: Sequence[VerdictRow], choice: Choice,
+    simulated: bool, trials: int,
 ) -> Manifest:  # fmt: skip
     draft = place / ".bundle-draft"
     shutil.rmtree(draft, ignore_errors=True)
@@ -211,6 +222,7 @@ def _seal(
     for name in (b for b in config.baselines if b in fitted.models):  # a later evaluation needs its rivals as they were
         fitted.models[name].save(draft / "baselines" / name)
         judgement.calibrations[name].save(draft / "baselines" / name / "calibration.json")
+    write_rule(draft / RULE_FILE, choice, account_of(config))
     (draft / "metrics.json").write_text(judgement.evaluation.to_json(), encoding="utf-8")
     series = material.series[0]
     features = {

@@ -20,6 +20,7 @@ from candelabra.report import (
     quality,
     results,
     skill,
+    trading,
     verdict,
     volatility,
 )
@@ -35,6 +36,7 @@ ORDER = (
     volatility.section,
     skill.section,
     calibration.section,
+    trading.section,
     learning.section,
     quality.section,
     features.section,

@@ -10,6 +10,7 @@ from candelabra.testing.files import pickles_in
 from candelabra.testing.forms import FORM_EXAMPLES, check_import, written
 from candelabra.testing.markets import example_candles, example_data, example_recipe, perturbed_after, shocked
 from candelabra.testing.models import check_model
+from candelabra.testing.rules import check_rule, example_forecasts
 
 __all__ = [
     "FORM_EXAMPLES",
@@ -17,8 +18,10 @@ __all__ = [
     "check_feature",
     "check_import",
     "check_model",
+    "check_rule",
     "example_candles",
     "example_data",
+    "example_forecasts",
     "example_recipe",
     "perturbed_after",
     "pickles_in",
