@@ -23,10 +23,14 @@ from candelabra.errors import BundleError, DataError, SourceError, UsageError
 COMMON = {"--config", "--set", "--symbol", "--timeframe", "--json", "--quiet"}
 OPTIONS = {
     "demo": COMMON | {"--candles", "--size", "--since", "--until", "--out"},
-    "check": {"--symbol", "--timeframe", "--json"},
+    "check": {"--against", "--symbol", "--timeframe", "--json"},
+    "import": {"--into", "--exchange", "--symbol", "--timeframe", "--format", "--map", "--stamps", "--time-format", "--time-zone", "--dry-run",
+               "--again", "--rejected", "--most-rejected", "--json", "--quiet"},
     "train": COMMON | {"--size", "--on-bad", "--since", "--until", "--start-from", "--out", "--resume"},
     "evaluate": {"--walk-forward", "--folds", "--symbol", "--timeframe", "--out", "--json", "--quiet"},
     "forecast": {"--at", "--symbol", "--timeframe", "--json", "--quiet"},
+    "backtest": {"--candles", "--rule", "--fee-bps", "--slippage-bps", "--slippage-volatility", "--funding-bps", "--leverage", "--stop", "--take",
+                 "--sweep", "--html", "--quantstats", "--symbol", "--timeframe", "--json", "--quiet"},
     "doctor": {"--data", "--json"},
     "features list": {"--json"},
     "features explain": {"--timeframe", "--json"},
@@ -37,7 +41,14 @@ OPTIONS = {
     "config show": {"--config", "--set", "--size", "--json"},
     "config schema": {"--json"},
     "config init": {"--force", "--json"},
-}
+    "store list": {"--exchange", "--symbol", "--timeframe", "--json"},
+    "store verify": {"--exchange", "--symbol", "--timeframe", "--json"},
+    "store repair": {"--exchange", "--symbol", "--timeframe", "--json"},
+    "store compact": {"--exchange", "--symbol", "--timeframe", "--json"},
+    "store export": {"--exchange", "--since", "--until", "--json"},
+    "store gaps": {"--exchange", "--since", "--until", "--json"},
+    "store revisions": {"--exchange", "--json"},
+}  # fmt: skip
 
 
 def verbs(command: Any, above: str = "") -> dict[str, set[str]]:
