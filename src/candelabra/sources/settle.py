@@ -214,7 +214,7 @@ def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropp
         keep &= ~mask
     if not keep.any():
         raise DataError(f"{', '.join(raw.files)}: no row of {what} is a valid candle ({len(raw)} rows read): `candelabra check` says why")
-    raw = raw.rows(keep)
+    raw = raw if keep.all() else raw.rows(keep)
     if disorder:
         notes.append(f"{what}: {disorder} rows were out of order and were sorted")
         raw = raw.rows(np.argsort(raw.open_time, kind="stable"))

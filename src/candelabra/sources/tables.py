@@ -19,7 +19,7 @@ from candelabra.sources.members import Member, trouble, unguarded
 
 __all__ = ["Part", "parts_of"]
 
-_BLOCK: Final = 2 << 20
+_BLOCK: Final = 1 << 20
 _ROWS: Final = 65_536
 
 
@@ -109,9 +109,15 @@ def _csv_batches(member: Member, head: Head, names: list[str], types: dict[str, 
         ),
     }
     with unguarded(member) as raw:
-        source: Any = _Utf8(raw, head.encoding) if handler is not None or head.encoding != "utf8" else raw
+        source: Any
+        if handler is not None or head.encoding != "utf8":
+            source = pa.PythonFile(_Utf8(raw, head.encoding), mode="r")
+        elif member.inner or member.packed:
+            source = pa.PythonFile(raw, mode="r")
+        else:
+            source = pa.OSFile(str(member.path))  # saves a copy of every byte
         try:
-            reader = pyarrow.csv.open_csv(pa.PythonFile(source, mode="r"), **options)
+            reader = pyarrow.csv.open_csv(source, **options)
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
