@@ -133,3 +133,99 @@ def window_one_late(candles: Candles) -> Columns:
     for t in range(len(r) - window):
         out[t + window] = r[t : t + window] @ weights
     return {"prediction": out}
+
+
+def fft_smoothed(candles: Candles) -> Columns:
+    """High frequencies taken out of the whole series at once."""
+    spectrum = np.fft.rfft(np.log(candles.close))
+    spectrum[len(spectrum) // 20 :] = 0.0
+    return {"low_pass": np.fft.irfft(spectrum, len(candles))}
+
+
+def filtered_back(candles: Candles) -> Columns:
+    """An exponential mean forward and then backward, so that it does not lag."""
+    smooth = _ema(_ema(np.log(candles.close), 0.2)[::-1], 0.2)[::-1]
+    return {"zero_lag": smooth}
+
+
+def _ema(values: Floats, share: float) -> Floats:
+    out = np.array(values)
+    for t in range(1, len(out)):
+        out[t] = out[t - 1] + share * (values[t] - out[t - 1])
+    return out
+
+
+def swing_high(candles: Candles) -> Columns:
+    """A top is marked in its own row, though it takes three more bars to know that it was one."""
+    high = candles.high
+    windows = np.lib.stride_tricks.sliding_window_view(high, 7)
+    out = np.zeros(len(high))
+    out[3 : 3 + len(windows)] = windows.max(axis=1) == high[3 : 3 + len(windows)]
+    return {"swing_high": out}
+
+
+def share_of_day(candles: Candles) -> Columns:
+    """Volume as a share of its day's: the day's total is known at midnight."""
+    _, day = np.unique(candles.open_time // 86_400_000, return_inverse=True)
+    return {"volume_share": candles.volume / np.bincount(day, weights=candles.volume)[day]}
+
+
+def bars_to_end(candles: Candles) -> Columns:
+    """A weight that grows towards the newest bar there is."""
+    return {"age_weight": np.exp(-(len(candles) - 1 - np.arange(len(candles))) / 500.0)}
+
+
+def detrended(candles: Candles) -> Columns:
+    """The distance from a line fitted through the whole history."""
+    t = np.arange(len(candles), dtype=float)
+    log = np.log(candles.close)
+    slope = ((t - t.mean()) * (log - log.mean())).sum() / ((t - t.mean()) ** 2).sum()
+    return {"trend_gap": log - log.mean() - slope * (t - t.mean())}
+
+
+def worst_to_come(candles: Candles) -> Columns:
+    """How deep the price will fall from here: a running minimum from the wrong end."""
+    low = np.minimum.accumulate(candles.low[::-1])[::-1]
+    return {"drawdown": np.log(low / candles.close)}
+
+
+def barrier_as_feature(candles: Candles) -> Columns:
+    """Which barrier is touched within a day: a label that lost its way into the features."""
+    log = np.log(candles.close)
+    out = np.zeros(len(log))
+    for t in range(len(log) - 1):
+        path = log[t + 1 : t + 25] - log[t]
+        hit = np.flatnonzero(np.abs(path) > 0.02)
+        out[t] = np.sign(path[hit[0]]) if len(hit) else 0.0
+    return {"barrier": out}
+
+
+def leading_component(candles: Candles) -> Columns:
+    """The first principal component of three returns, its direction from all rows."""
+    log = np.log(candles.close)
+    x = np.column_stack([np.r_[np.zeros(n), log[n:] - log[:-n]] for n in (1, 6, 24)])
+    _, _, directions = np.linalg.svd(x - x[:200].mean(axis=0), full_matrices=False)
+    return {"pc_1": x @ directions[0] * np.sign(directions[0][2])}
+
+
+def lagged_twice(candles: Candles) -> Columns:
+    """A signal shifted where it is made and again where it is used."""
+    signal = np.log(candles.close / candles.open)
+    return {"body": np.concatenate([[np.nan, np.nan], signal[:-2]])}
+
+
+def endless(candles: Candles) -> Columns:
+    """On-balance volume since the first bar there is: another history, another level."""
+    return {"obv": np.cumsum(np.sign(_returns(candles)) * candles.volume) / 1e3, "body": np.log(candles.close / candles.open)}
+
+
+class Counting:
+    """A running mean that goes on from one call to the next."""
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+
+    def __call__(self, candles: Candles) -> Columns:
+        """Deviations from a mean that remembers every earlier call."""
+        self.mean = 0.9 * self.mean + 0.1 * float(np.log(candles.close[:100]).mean())
+        return {"deviation": np.log(candles.close) - self.mean}
