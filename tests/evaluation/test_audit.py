@@ -164,7 +164,7 @@ def test_a_lag_by_name_is_due_and_any_other_is_late() -> None:
     def late(candles: Candles) -> dict[str, Any]:
         return {"x": np.r_[np.nan, np.nan, candles.close[:-2]], "y": candles.close}
 
-    assert [f.words for f in audit(function_subject(late), MARKET).findings] == ["x is 2 bars (2h) late"]
+    assert [f.words for f in audit(function_subject(late), MARKET).findings] == ["x is 2 bars late (2h)"]
     assert audit(function_subject(late, delays={"x": 2}), MARKET).passed
     assert not audit(function_subject(late, delays={"x": 1}), MARKET).passed
     assert audit(function_subject(late, fresh="any"), MARKET).passed
@@ -184,9 +184,9 @@ def test_several_timeframes_by_name_and_the_late_one_is_named() -> None:
     def stale(market: Mapping[str, Candles]) -> dict[str, Any]:
         return joined(market, 1)
 
-    assert [f.words for f in audit(function_subject(stale), day).findings] == ["four is 4 bars (4h) late"]
+    assert [f.words for f in audit(function_subject(stale), day).findings] == ["four is 4 bars late (4h)"]
     named = audit(function_subject(stale, fresh="any"), day)
-    assert [f.words for f in named.findings] == ["what reads the 4h candles is 4 bars (4h) late"]
+    assert [f.words for f in named.findings] == ["what reads the 4h candles is 4 bars late (4h)"]
 
 
 def test_the_same_seed_gives_the_same_findings() -> None:
@@ -222,7 +222,7 @@ def test_a_fit_that_draws_without_a_seed_is_told_so() -> None:
 
 
 def test_distances_are_told_in_bars_and_time() -> None:
-    assert span_words(48, "15m") == "48 bars (12h)"
-    assert span_words(60, "1d") == "60 bars (60d)"
-    assert Finding("s", "stale", "x", 1, "4h").words == "x is 1 bar (4h) late"
+    assert span_words(48, "15m") == ("48 bars", " (12h)")
+    assert span_words(60, "1d") == ("60 bars", " (60d)")
+    assert Finding("s", "stale", "x", 1, "4h").words == "x is 1 bar late (4h)"
     assert Finding("s", "future", "x", None, "1h").words == "x reads what came later"

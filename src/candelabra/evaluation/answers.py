@@ -136,8 +136,8 @@ def _placed(columns: dict[str, Any], base: Candles) -> Answer:
         return Answer.of(times[order], {n: np.asarray(v)[order] for n, v in columns.items()})
     if lengths and lengths != {len(base)}:
         raise UsageError(
-            f"{next(iter(lengths)):,} rows came back for {len(base):,} bars of {base.timeframe}, without times: give a row for every bar (NaN "
-            "where unknown), or a frame with a column open_time or close_time"
+            f"{next(iter(lengths)):,} rows came back for {len(base):,} bars of {base.timeframe}, without times: give a row for every bar "
+            "(NaN where unknown), or a frame with a column open_time or close_time"
         )
     return Answer.of(base.close_time, columns)
 

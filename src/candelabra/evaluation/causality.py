@@ -53,7 +53,15 @@ class Probe:
     @classmethod
     def start(cls, subject: Subject, world: World, seed: int = 0) -> Probe:
         """The undisturbed answer; UsageError when there is nothing in it to look at."""
-        base = quietly(lambda: subject.answer(world))
+        try:
+            base = quietly(lambda: subject.answer(world))
+        except CandelabraError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"{subject.name} raised {type(error).__name__} on the candles as they are ({str(error)[:200]}), so nothing can be audited: "
+                "try it on them first, and look at what it takes"
+            ) from error
         if not base.values.size or not np.isfinite(base.values).any():
             raise UsageError(f"{subject.name} gave no value for {len(world.times):,} bars: give more candles, or look at what it returns")
         with np.errstate(invalid="ignore"):
@@ -124,6 +132,8 @@ def moments(answer: Answer, effort: Effort) -> list[int]:
     """Times after which everything is changed: some in the first bars, where what was filled backwards shows; the others spread out, at
     different hours of the day, so that no coarser bar hides by closing just then; and the last but one.
     """
+    if effort.at:
+        return sorted(effort.at)
     times = answer.time_ms
     rows = {row for row in (3, 12, 60, 300)[: effort.early] if row < len(times) // 3}
     for k, row in enumerate(np.linspace(0.3 * len(times), max(0, len(times) - 2), max(1, effort.moments))):

@@ -43,16 +43,16 @@ class Finding:
         'rsi_14 at 2022-03-01 10:00 reads 3 bars ahead (3h)'
         """
         at = "" if self.time_ms is None else f" at {format_time(self.time_ms)}"
-        far = "" if self.bars is None else f"{span_words(self.bars, self.unit)}"
-        end = ", to the end of what was given" if self.to_the_end else ""
+        bars, length = ("", "") if self.bars is None else span_words(self.bars, self.unit)
+        end = f"{length}, to the end of what was given" if self.to_the_end else length
         said = {
-            "future": f"{self.column}{at} reads {far} ahead{end}" if far else f"{self.column}{at} reads what came later",
-            "label": f"{self.column}{at} reads {far} past its known_at{end}" if far else f"{self.column}{at} reads past its known_at",
-            "stale": f"{self.column} is {far} late" if far else f"{self.column} does not hear of the newest bar",
+            "future": f"{self.column}{at} reads {bars} ahead{end}" if bars else f"{self.column}{at} reads what came later",
+            "label": f"{self.column}{at} reads {bars} past its known_at{end}" if bars else f"{self.column}{at} reads past its known_at",
+            "stale": f"{self.column} is {bars} late{length}" if bars else f"{self.column} does not hear of the newest bar",
             "stream": f"{self.column}{at} differs when candles come one by one",
-            "fit": f"{self.column} reads {far} past the end of its range{at}{end}" if far else f"{self.column} reads past its range",
-            "split": f"{self.column}{at} overlaps by {far}" if far else f"{self.column}{at} overlaps",
-            "layer": f"{self.column} reads {far} ahead{end}" if far else f"{self.column} reads ahead",
+            "fit": f"{self.column} reads {bars} past the end of its range{at}{end}" if bars else f"{self.column} reads past its range",
+            "split": f"{self.column}{at} overlaps by {bars}{length}" if bars else f"{self.column}{at} overlaps",
+            "layer": f"{self.column} reads {bars} ahead{end}" if bars else f"{self.column} reads ahead",
         }[self.law]
         return f"{said}: {self.detail}" if self.detail else said
 
@@ -67,17 +67,17 @@ class Finding:
         return cls(**{k: v for k, v in values.items() if k != "words"})
 
 
-def span_words(bars: int, unit: str) -> str:
-    """A distance for people: bars, and the time they take where bars have a length.
+def span_words(bars: int, unit: str) -> tuple[str, str]:
+    """A distance for people: how many bars, and in parentheses the time they take where bars have a length.
 
-    >>> span_words(1, "4h"), span_words(30, "1h"), span_words(2, "row")
-    ('1 bar (4h)', '30 bars (30h)', '2 rows')
+    >>> span_words(1, "4h"), span_words(48, "15m"), span_words(2, "row")
+    (('1 bar', ' (4h)'), ('48 bars', ' (12h)'), ('2 rows', ''))
     """
     try:
         frame = Timeframe(unit)
     except UsageError:
-        return f"{bars:,} {unit}" + ("" if bars == 1 else "s")
-    return f"{bars:,} bar{'' if bars == 1 else 's'} ({_length(bars * frame.count, frame.unit)})"
+        return f"{bars:,} {unit}" + ("" if bars == 1 else "s"), ""
+    return f"{bars:,} bar{'' if bars == 1 else 's'}", f" ({_length(bars * frame.count, frame.unit)})"
 
 
 def _length(count: int, unit: str) -> str:

@@ -47,22 +47,26 @@ def audit_layers(
     known: Callable[[str, int], Mapping[str, int]] | None = None,
     modes: Sequence[str] = _MODES,
     at: Sequence[int] | None = None,
+    clocks: Mapping[str, str] | None = None,
     seed: int = 0,
     rounding: float = 1e-6,
 ) -> Audit:
     """Layers of ``module`` whose output at a position moves when only later positions of the inputs change.
 
     ``inputs``: tensors ``(batch, positions, channels)`` by name (one may be called ``x``); their lengths must differ, since a layer's
-    positions are recognised by their number (primes are best). ``run``: how the module is called (default: with the only tensor, else with
-    the mapping). ``known(input, position)``: the last position of each input known at one of an input's; default: the same share of its
-    length, which holds for one input. ``at``: positions of the first input to look from. Random layers draw the same numbers in every run.
-    Layers are named in the order in which they run, and only the first that leaks in a mode is blamed: what follows it inherits.
+    positions are recognised by their number (primes are best); ``clocks`` names inputs that share another one's positions. ``run``: how
+    the module is called (default: with the only tensor, else with the mapping). ``known(input, position)``: the last position of each
+    input known at one of an input's; default: the same share of its length, which holds for one input. ``at``: positions of the first
+    input to look from. Random layers draw the same numbers in every run. Layers are named in the order in which they run, and only the
+    first that leaks in a mode is blamed: what follows it inherits.
     UsageError when two inputs have one length.
     """
     import torch
 
     lengths = {n: int(t.shape[1]) for n, t in inputs.items()}
-    if len(set(lengths.values())) != len(lengths):
+    shared = dict(clocks or {})
+    own = {n: length for n, length in lengths.items() if shared.get(n, n) == n}
+    if len(set(own.values())) != len(own):
         raise UsageError(f"{name}: inputs of one length ({lengths}): give each timeframe another number of positions, primes are best")
     first = next(iter(inputs))
     chosen = list(at) if at is not None else sorted({lengths[first] // 3, lengths[first] // 2, lengths[first] - 2})
@@ -75,12 +79,12 @@ def audit_layers(
     try:
         for mode in modes:
             module.train(mode == "train")
-            ask = _Asker(module, call, buffers, lengths, seed, tried, mode)
+            ask = _Asker(module, call, buffers, own, seed, tried, mode)
             base = ask(inputs)
             layers |= {s.layer for s in base}
             for position in chosen:
                 upto = dict(known(first, position)) if known is not None else {first: position}
-                upto = {n: upto.get(n, position * lengths[n] // lengths[first]) for n in inputs}
+                upto = {n: upto.get(shared.get(n, n), position * lengths[n] // lengths[first]) for n in inputs}
                 found = _first_leak(base, ask(_changed(inputs, upto, seed + position)), upto, rounding)
                 if found is not None:
                     findings.append(_measured(name, mode, found, base, ask, inputs, upto, seed + position, rounding))

@@ -19,6 +19,7 @@ __all__ = ["Fit", "audit_fit"]
 Constants: TypeAlias = Mapping[str, NDArray[Any]]
 Fit: TypeAlias = Callable[[Any], Mapping[str, Any]]
 """World (or candles) -> everything that was learned or chosen, by name."""
+_UNLIKE: Final = "fitted twice on the same data, it differs: it draws without a seed or keeps a state, and nothing else can be judged"
 SCRAMBLES: Final = ("values", "mirror", "shuffle", "constant")
 
 
@@ -47,6 +48,7 @@ def audit_fit(
     *,
     seeds: int = 2,
     measure: bool = True,
+    hearing: bool = True,
     seed: int = 0,
     ways: tuple[str, ...] = SCRAMBLES,
     code: str = "",
@@ -55,29 +57,31 @@ def audit_fit(
 
     ``fit`` must be a function of the world alone (the ends of ranges fixed beforehand, seeds too). ``until_ms``: the end of the range that
     may be read, for all constants or by the beginning of their names (the longest that fits; ``""`` for all others): bars that close later
-    must not matter. A constant that hears of nothing in its own range either is named in a note: it proves nothing. ``measure`` False: how
-    far is not searched for (a dozen fits for each constant that was caught).
+    must not matter. ``hearing``: a constant that hears of nothing in its own range either is named in a note, for it proves nothing (two
+    more fits). ``measure`` False: how far is not searched for (a dozen fits for each constant that was caught).
     """
     limits = until_ms if isinstance(until_ms, Mapping) else {"": int(until_ms)}
     base = _plain(quietly(lambda: fit(world)))
     if not base:
         raise UsageError(f"{name}: the fit gave no constants: return a mapping of names to arrays or numbers")
     refits = _Refits(fit, world, {}, {})
-    again = _plain(quietly(lambda: fit(world)))
-    unlike = [k for k in base if not _same(base[k], again.get(k))]
-    if unlike:
-        detail = "fitted twice on the same data, it differs: it draws without a seed or keeps a state, and nothing else can be judged"
-        findings = [Finding(name, "fit", k, None, world.unit, detail=detail) for k in unlike]
-        return Audit(name, tuple(findings), {"refit": 1}, (), len(base), len(world.times), seed, world.fingerprint, code)
     found: dict[str, Finding] = {}
+    repeats = False  # asked only when something moved: a fit that is not the same twice proves nothing
     for limit in sorted({_limit(limits, k) for k in base}):
         for draw in range(seeds):
             for way in ways:
                 other = refits.after(way, limit, seed + draw)
-                for key in (k for k in base if _limit(limits, k) == limit and k not in found):
-                    if not _same(base[key], other.get(key)):
-                        found[key] = _measured(name, refits, base[key], key, limit, way, seed + draw, measure)
-    notes = _deaf(refits, base, [k for k in base if k not in found], seed)
+                changed = [k for k in base if _limit(limits, k) == limit and k not in found and not _same(base[k], other.get(k))]
+                if changed and not repeats:
+                    again = _plain(quietly(lambda: fit(world)))
+                    refits.tried["refit, unchanged"] = 1
+                    if unlike := [k for k in base if not _same(base[k], again.get(k))]:
+                        told = tuple(Finding(name, "fit", k, None, world.unit, detail=_UNLIKE) for k in unlike)
+                        return Audit(name, told, refits.tried, (), len(base), len(world.times), seed, world.fingerprint, code)
+                    repeats = True
+                for key in changed:
+                    found[key] = _measured(name, refits, base[key], key, limit, way, seed + draw, measure)
+    notes = _deaf(refits, base, [k for k in base if k not in found], seed) if hearing else ()
     size = len(world.times)
     return Audit(name, tuple(found.values()), refits.tried, notes, len(base), size, seed, world.fingerprint, code)
 
@@ -101,7 +105,8 @@ def _deaf(refits: _Refits, base: Constants, names: list[str], seed: int) -> tupl
     start = int(refits.world.times[min(2, len(refits.world.times) - 1)])
     other = refits.after("mirror", start, seed)
     more = refits.after("shuffle", start, seed)
-    deaf = [k for k in names if _same(base[k], other.get(k)) and _same(base[k], more.get(k))]
+    floats = [k for k in names if base[k].dtype.kind == "f"]
+    deaf = [k for k in floats if _same(base[k], other.get(k)) and _same(base[k], more.get(k))]
     return (f"does not change even when all bars are scrambled, which proves nothing: {', '.join(deaf[:8])}",) if deaf else ()
 
 

@@ -85,7 +85,7 @@ def _insisted(
         usual = np.median(values[known, column])
         rare = known[values[known, column] != usual] if _discrete(values[:, column]) else known
         rows = np.unique(np.concatenate([rare[-2 * effort.positions :], known[-effort.positions :]]))[::-1]
-        more, again = _delays(probe, effort, None, [int(t) for t in probe.base.time_ms[rows]], column)
+        more, again = _delays(probe, effort, None, [int(t) for t in probe.base.time_ms[rows]], int(column))
         delay, heard = np.minimum(delay, more), heard + again
     return delay, heard
 
@@ -95,7 +95,7 @@ def _delays(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Fewest bars from a shock to the first row at or after it that moves, and how many shocks were heard: per column.
 
-    Ends as soon as every column (or the one asked about) has heard of a bar at once.
+    Ends as soon as every column (or the one asked about, or any where that is enough) has heard of a bar at once.
     """
     columns = probe.base.values.shape[1]
     delay, heard = np.full(columns, _NEVER), np.zeros(columns, np.int64)
@@ -109,9 +109,15 @@ def _delays(
             late = _first_moved(probe, after, at)
             delay = np.minimum(delay, late)
             heard += late < _NEVER
-        if (delay == 0).all() if column is None else delay[column] == 0:
-            break
+            if _enough(probe, delay, part, column):
+                return delay, heard
     return delay, heard
+
+
+def _enough(probe: Probe, delay: NDArray[np.int64], part: str | None, column: int | None) -> bool:
+    if column is not None:
+        return bool(delay[column] == 0)
+    return bool((delay == 0).any() if probe.subject.fresh == "any" or part is not None else (delay == 0).all())
 
 
 def _first_moved(probe: Probe, after: Answer, at: int) -> NDArray[np.int64]:

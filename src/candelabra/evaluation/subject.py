@@ -47,7 +47,7 @@ class Subject:
 class Effort:
     """How much is tried: ``moments`` spread over the history and ``early`` ones in its beginning, after which everything is changed;
     ``ways`` (all a subject allows when empty); ``positions`` and ``sizes`` of shocks; ``steps`` single candles; ``measured`` columns whose
-    distance is found by bisection.
+    distance is found by bisection. ``at``: the moments (ms) instead, for a subject that answers for few rows.
     """
 
     moments: int = 6
@@ -57,8 +57,10 @@ class Effort:
     sizes: tuple[float, ...] = (0.05, -0.05, 0.3)
     steps: int = 8
     measured: int = 12
+    at: tuple[int, ...] = ()
 
     @classmethod
-    def light(cls) -> Effort:
+    def light(cls, at: tuple[int, ...] = ()) -> Effort:
         """For subjects that take long: a trained network, a bundle."""
-        return cls(moments=2, early=0, ways=("values", "shuffle", "constant", "drop", "cut", "append"), positions=3, steps=2, measured=3)
+        ways = ("values", "shuffle", "constant", "drop", "cut", "append")
+        return cls(moments=2, early=0, ways=ways, positions=3, steps=2, measured=3, at=at)

@@ -170,10 +170,8 @@ def model_subject(model: FittedModel, recipe: Recipe, world: World, rows: int = 
     return Subject(f"model {model.name}", answer, fresh="any" if responds and alone else "no")
 
 
-def bundle_subject(predictor: Predictor, world: World, rows: int = 24) -> Subject:
-    """The newest ``rows`` calibrated forecasts of an opened bundle, and its forecast from cut candles as their tail."""
-    series = predictor.series(list(_market(world).candles.values()))
-    watched = series.close_time[-rows:]
+def bundle_subject(predictor: Predictor, watched: NDArray[np.int64]) -> Subject:
+    """Calibrated forecasts of an opened bundle at the closes ``watched`` (ms), and its forecast from cut candles as their tail."""
     names = predictor.manifest.horizons
 
     def answer(changed: World) -> Answer:

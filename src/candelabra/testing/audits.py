@@ -78,7 +78,7 @@ def check_fresh(
     >>> check_fresh(lambda c: np.append(np.nan, c.close[:-1]))
     Traceback (most recent call last):
     ...
-    candelabra.testing.broken.LawBroken: output is 1 bar (1h) late
+    candelabra.testing.broken.LawBroken: output is 1 bar late (1h)
     """
     probe = Probe.start(function_subject(function, given=given, delays=delays), _world(candles))
     return require_clean(_audit(probe, audit_fresh(probe, Effort())))
