@@ -45,7 +45,7 @@ Given = Candles | Mapping[str, Candles] | list[Candles] | tuple[Candles, ...] | 
 def require_clean(audit: Audit) -> Audit:
     """The audit, or LawBroken with every finding in words."""
     if not audit.passed:
-        raise LawBroken("; ".join(f.words for f in audit.findings))
+        raise LawBroken("; ".join(f.words for f in audit.findings), audit)
     return audit
 
 
