@@ -36,7 +36,7 @@ def audit_fresh(probe: Probe, effort: Effort) -> list[Finding]:
     delay, heard = _insisted(probe, effort, delay, heard)
     names, unit, subject = probe.base.names, probe.world.unit, probe.subject
     silent = [names[c] for c in np.flatnonzero(delay == _NEVER) if subject.delays.get(names[c], 0) >= 0]
-    if silent:
+    if silent and subject.fresh == "each":  # where any output is enough, the search ends with the first that hears
         shown = ", ".join(silent[:6]) + (f" and {len(silent) - 6} more" if len(silent) > 6 else "")
         probe.notes.append(f"hears of no shock to a single bar, so its freshness is not judged: {shown}")
     findings = []

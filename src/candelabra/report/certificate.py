@@ -23,7 +23,7 @@ _LAWS = {
     "layer": "layer reads ahead",
 }
 _STYLE = (
-    "<style>.bars{display:flex;gap:2px;align-items:flex-end;margin:6px 0 2px}.bars i{width:9px;height:16px;background:var(--line);"
+    "<style>h1{margin-top:32px}.bars{display:flex;gap:2px;align-items:flex-end;margin:6px 0 2px}.bars i{width:9px;height:16px;background:var(--line);"
     "border-radius:1px}.bars .own{height:26px;background:var(--ours)}.bars .read{background:var(--worse)}.bars b{font-weight:400;"
     "color:var(--muted);font-size:12px;margin-left:6px;align-self:center}.finding{border-left:4px solid var(--worse);padding:8px 14px;"
     "background:var(--worse-tint);margin:10px 0;border-radius:0 6px 6px 0}.finding p{margin:0}code{overflow-wrap:anywhere}</style>"
@@ -32,8 +32,8 @@ _STYLE = (
 
 def write_certificate(certificate: Certificate, path: Path, title: str = "Causality audit") -> None:
     """Write the page to ``path`` (HTML, one file, no script, asks nobody for anything); whole or not at all."""
-    mark = '<span class="chip holds">nothing found</span>' if certificate.passed else '<span class="chip error">findings</span>'
-    body = f"{_STYLE}<h1>{escape(title)}</h1><p>{mark} {escape(certificate.summary)}.</p>"
+    said = certificate.summary[:1].upper() + certificate.summary[1:]
+    body = f"{_STYLE}<h1>{escape(title)}</h1><p><strong>{escape(said)}.</strong></p>"
     body += f"<section><h2>Subjects</h2>{_subjects(certificate)}</section>"
     if certificate.findings:
         drawn = "".join(_finding(f) for f in certificate.findings)
@@ -82,7 +82,7 @@ def _strip(finding: Finding) -> str:
     more = f"<b>and {bars - shown:,} more</b>" if bars > shown else ""
     read = '<i class="read"></i>' * shown
     own = '<i class="own"></i>'
-    label = {"stale": "bars it has not heard of, before the newest", "fit": "bars past the end of its range"}.get(finding.law, "later bars")
+    label = {"stale": "newer bars it has not heard of", "fit": "bars past the end of its range"}.get(finding.law, "later bars")
     if finding.law == "stale":
         return f'<div class="bars"><i></i><i></i><i class="own"></i>{read}{more}<b>{label}</b></div>'
     rest = "" if finding.to_the_end or more else "<i></i><i></i>"
