@@ -53,6 +53,14 @@ def test_functions_are_audited_from_files_and_modules(run: Callable[..., Any], m
     assert run("audit", "mine.py:late", "--fresh", "no", "--candles", path, "--quiet", "--bars", "800").code == 0
 
 
+def test_a_catalog_on_one_timeframe_notes_what_these_candles_cannot_make(run: Callable[..., Any], write: Callable[..., Path]) -> None:
+    done = run("audit", "feature:all", "--candles", write(), "--json", "--quiet", "--bars", "1500")
+    assert done.code == 0
+    blank = {a["subject"] for a in done.json["audits"] if not a["tried"]}
+    assert blank == {"fine_log_rv(5m,24)", "rel_fine_log_rv(5m,24)"}
+    assert len(done.json["audits"]) > 50
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

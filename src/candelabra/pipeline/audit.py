@@ -112,7 +112,7 @@ def _of_bundle(predictor: Predictor, candles: Sequence[Candles], progress: Repor
             try:
                 found += step()
             except CandelabraError as refused:
-                found.append(Audit(name, notes=(f"not judged: {str(refused)[:200]}",)))
+                found.append(Audit(name, notes=(str(refused)[:200],)))
             progress.advance(1)
     return found
 

@@ -55,7 +55,7 @@ def audit_target(target: str, candles: Sequence[Candles], options: FunctionOptio
     """Audits of one target that is no bundle; UsageError for what cannot be found or run."""
     kind, _, rest = target.partition(":")
     if kind == "feature":
-        return [_feature(spec, candles, seed) for spec in (_catalog() if rest in ("all", "*") else [rest])]
+        return [_of_all(spec, candles, seed) for spec in _catalog()] if rest in ("all", "*") else [_feature(rest, candles, seed)]
     if kind == "model":
         return [_model(rest, candles, seed)]
     function = load_function(target)
@@ -80,6 +80,14 @@ def newest(candles: Sequence[Candles], bars: int, target: str) -> list[Candles]:
 
 def _catalog() -> list[str]:
     return [parse(name if name != "talib" else "talib.CCI").spec for name in FEATURES.names()]
+
+
+def _of_all(spec: str, candles: Sequence[Candles], seed: int) -> Audit:
+    """One feature of the catalog; a note where these candles cannot make it."""
+    try:
+        return _feature(spec, candles, seed)
+    except CandelabraError as refused:
+        return Audit(spec, notes=(str(refused)[:200],))
 
 
 def _feature(spec: str, candles: Sequence[Candles], seed: int) -> Audit:

@@ -23,7 +23,8 @@ _LAWS = {
     "layer": "layer reads ahead",
 }
 _STYLE = (
-    "<style>h1{margin-top:32px}.bars{display:flex;gap:2px;align-items:flex-end;margin:6px 0 2px}.bars i{width:9px;height:16px;background:var(--line);"
+    "<style>h1{margin-top:32px}"
+    ".bars{display:flex;gap:2px;align-items:flex-end;margin:6px 0 2px}.bars i{width:9px;height:16px;background:var(--line);"
     "border-radius:1px}.bars .own{height:26px;background:var(--ours)}.bars .read{background:var(--worse)}.bars b{font-weight:400;"
     "color:var(--muted);font-size:12px;margin-left:6px;align-self:center}.finding{border-left:4px solid var(--worse);padding:8px 14px;"
     "background:var(--worse-tint);margin:10px 0;border-radius:0 6px 6px 0}.finding p{margin:0}code{overflow-wrap:anywhere}</style>"
