@@ -204,7 +204,7 @@ def test_a_fit_that_reads_its_range_alone_passes_and_a_deaf_constant_is_noted() 
     def fit(world: Market) -> dict[str, Any]:
         table = compute(world.finest, ["return(1)", "range"])
         scaler = fit_scaler(table.values, train, table.names)
-        return {"center": scaler.center, "scale": scaler.scale, "version": np.array([1])}
+        return {"center": scaler.center, "scale": scaler.scale, "version": np.array([1.0])}
 
     found = audit_fit("scaler", fit, MARKET, cut)
     assert found.passed

@@ -57,7 +57,7 @@ def audit_fit(
 
     ``fit`` must be a function of the world alone (the ends of ranges fixed beforehand, seeds too). ``until_ms``: the end of the range that
     may be read, for all constants or by the beginning of their names (the longest that fits; ``""`` for all others): bars that close later
-    must not matter. ``hearing``: a constant that hears of nothing in its own range either is named in a note, for it proves nothing (two
+    must not matter. ``hearing``: a real number that hears of nothing in its own range either is named in a note, for it proves nothing (two
     more fits). ``measure`` False: how far is not searched for (a dozen fits for each constant that was caught).
     """
     limits = until_ms if isinstance(until_ms, Mapping) else {"": int(until_ms)}
