@@ -25,10 +25,12 @@ from candelabra.config.text import from_toml, to_toml
 from candelabra.config.tree import Config, config_hash
 from candelabra.disk import write_atomically
 from candelabra.errors import DataError
+from candelabra.evaluation.certificate import Certificate
 from candelabra.evaluation.verdict import VerdictRow
 from candelabra.features.catalog import parse
 from candelabra.models.base import QUANTILE_LEVELS, FittedModel, ModelOutput
 from candelabra.models.network import FittedNetwork
+from candelabra.pipeline.audit import certify_draft, checks_of
 from candelabra.pipeline.backtesting import RULE_FILE, account_of, backtest_test, choose_rule, plain_json, write_rule
 from candelabra.pipeline.fitting import Fitted, fit_models, resolved
 from candelabra.pipeline.judging import Judgement, Oracle, judge, verdict_of
@@ -120,7 +122,7 @@ def train(
     seconds["backtest"] = time.perf_counter() - lap
     lap = time.perf_counter()
     notes = [*judgement.evaluation.notes, *fitted.skipped.values()]
-    with progress.stage("seal the bundle"):
+    with progress.stage("audit causality and seal the bundle"):
         manifest = _seal(
             config,
             material,
@@ -134,6 +136,8 @@ def train(
         )
     with progress.stage("check the bundle against the evaluation"):
         checks = check_bundle(Predictor.open(place / "bundle"), material, judgement, fitted.product)
+        certificate = Certificate.load(place / "bundle")
+        checks += checks_of(certificate) if certificate is not None else ()
     failed = [check for check in checks if check.passed is False]
     notes += [f"CHECK FAILED: {check.what}: {check.detail}" for check in failed]
     seconds["bundle"] = time.perf_counter() - lap
@@ -256,6 +260,7 @@ def _seal(
     }
     lines = [f"{r.what} ({r.horizon}): {r.figure} {r.interval}: {r.words}" for r in rows]
     (draft / "CARD.md").write_text(write_card(values, lines, judgement.evaluation.notes), encoding="utf-8")
+    certify_draft(draft, values, material, product, config)
     return seal(draft, place / "bundle", values)
 
 
