@@ -330,6 +330,7 @@ def test_an_import_that_is_killed_goes_on_when_it_is_repeated(tmp_path: Path) ->
         assert Store.open(root).read(f"{coin}/USDT", "1m").fingerprint == candles.fingerprint
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_what_may_be_held(tmp_path: Path) -> None:
     """Ten times the rows, the same peak: measured in processes of their own."""
     script = """
