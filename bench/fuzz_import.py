@@ -41,7 +41,7 @@ def _hypothesis(small: bool) -> dict[str, Reading]:
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
 
-    from candelabra.testing.mutations import mutated
+    from candelabra.testing.accidents import mutated
 
     files = _files()
     ends: dict[str, int] = {}
@@ -99,7 +99,7 @@ def _fuzz(seconds: float, corpus: str) -> None:
     with atheris.instrument_imports(include=["candelabra.sources"]):
         import candelabra.sources.importing
         import candelabra.sources.store  # noqa: F401
-    from candelabra.testing.mutations import mutated
+    from candelabra.testing.accidents import mutated
 
     files = _files()
     forms = list(files)

@@ -128,17 +128,31 @@ def _ground(recipe: Recipe, candles: Sequence[Candles]) -> Ground:
     return Ground(recipe, series, tuple(make_targets(s, recipe) for s in series), split)
 
 
-def _arms(data: FitData, effort: Effort) -> FittedModel:
-    """The flagship with its default settings, one network."""
+def _arms(data: FitData, effort: Effort, start: Any = None, **changes: Any) -> Any:
+    """The flagship with its default settings, one network; ``start``: weights to begin from."""
     from candelabra.features.scaling import ScalerSettings
     from candelabra.models.settings import ArmsSettings
     from candelabra.training.fit import fit_network
     from candelabra.training.settings import TrainingSettings
 
-    training = TrainingSettings(threads=1)
+    training = replace(TrainingSettings(threads=1), **changes)
     if effort.steps:
         training = replace(training, steps=effort.steps, evaluate_every=min(training.evaluate_every, effort.steps))
-    return fit_network(data, ArmsSettings(), training, ScalerSettings(fill=0.0))[0]
+    return fit_network(data, ArmsSettings(), training, ScalerSettings(fill=0.0), start=start)[0]
+
+
+def _learned_elsewhere(recipe: Recipe, until_ms: int, effort: Effort, seed: int) -> Any:
+    """A network that learned from the hours of the other symbols, as far as they had closed by ``until_ms``; the last 8 % stop it.
+
+    Until then the markets of this pool moved together, so its hours after that time would tell of the validation and test ranges.
+    """
+    series = [build_series(_hours(s, effort.bars).between(end_ms=until_ms), recipe) for s in POOL if s != "BTC"]
+    targets = [make_targets(s, recipe) for s in series]
+    first = min(int(s.close_time[0]) for s in series)
+    stop = until_ms - round(0.08 * (until_ms - first))
+    train = [np.flatnonzero(s.close_time + recipe.purge_ms <= stop) for s in series]
+    later = [np.flatnonzero((s.close_time >= stop) & (s.close_time + recipe.purge_ms <= until_ms)) for s in series]
+    return _arms(FitData(tuple(series), tuple(targets), tuple(train), tuple(later), seed), effort, rehearsal=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +171,8 @@ class _OnBase:
         raise NotImplementedError("a rival of one measurement is not saved")
 
 
-def _arms_on_base(data: FitData, effort: Effort) -> FittedModel:
-    return _OnBase(_arms(replace(data, series=tuple(_base_alone(s) for s in data.series)), effort))
+def _arms_on_base(data: FitData, effort: Effort, start: Any = None) -> FittedModel:
+    return _OnBase(_arms(replace(data, series=tuple(_base_alone(s) for s in data.series)), effort, start))
 
 
 def _base_alone(series: Series) -> Series:
@@ -276,7 +290,11 @@ def hourly(effort: Effort, symbol: str = "BTC", tuned_on: Any = None) -> tuple[C
 
 
 def finer(effort: Effort) -> tuple[Contest, Evaluation]:
-    """BTC 1m of 2021-2023: 1h base, volatility from 5m returns, arms of 5m, 4h and 1d. Row 2 of the table."""
+    """BTC 1m of 2021-2023: 1h base, volatility from 5m returns, arms of 5m, 4h and 1d. Row 2 of the table.
+
+    Both `arms` and the base alone begin from networks that learned from other symbols' hours before BTC's validation range (printed with
+    their time), and then learn from BTC.
+    """
     minutes = _candles("BTC", "1m", "binance_BTCUSDT_1m_202[123].parquet", effort.bars * 60)
     ground = _ground(Recipe("1h", coarse=("4h", "1d"), fine=("5m",), volatility_timeframe="5m"), [minutes])
     contest = Contest(ground)
@@ -284,8 +302,13 @@ def finer(effort: Effort) -> tuple[Contest, Evaluation]:
     contest.fit("harx", lambda _: new_model("harx").fit(ground.data()), 1)
     settings = _tuned(ground.data(), effort)
     contest.fit("stack", lambda seed: _stack(ground.data(), settings, seed), effort.seeds)
-    contest.fit("base alone", lambda seed: _arms_on_base(ground.data(seed), effort), effort.seeds)
-    contest.fit("arms", lambda seed: _arms(ground.data(seed), effort), effort.seeds)
+    until = ground.split.cuts_ms[1]
+    elsewhere: dict[str, list[Any]] = {}
+    for name, recipe in (("pretraining base", Recipe("1h")), ("pretraining arms", Recipe("1h", coarse=("4h", "1d")))):
+        contest.fit(name, lambda seed, recipe=recipe: _learned_elsewhere(recipe, until, effort, seed), effort.seeds)
+        elsewhere[name] = contest.models.pop(name)
+    contest.fit("base alone", lambda seed: _arms_on_base(ground.data(seed), effort, elsewhere["pretraining base"][seed]), effort.seeds)
+    contest.fit("arms", lambda seed: _arms(ground.data(seed), effort, elsewhere["pretraining arms"][seed]), effort.seeds)
     members = zip(contest.models["arms"], contest.models["stack"], strict=True)
     contest.models["ensemble"] = [combine({"arms": a, "harx_lightgbm": b}, ground.data()) for a, b in members]
     return contest, _judge(contest, ("har", "harx", "stack", "base alone", "arms"))

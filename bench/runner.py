@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -19,7 +20,21 @@ from bench.registry import items
 
 ROOT = Path(__file__).resolve().parents[1]
 _LIMIT = 1800
-_NAMED = ("candelabra", "numpy", "numba", "pandas", "polars", "torch", "transformers", "TA-Lib", "ta", "onnxruntime", "lightgbm", "arch")
+_NAMED = (
+    "candelabra",
+    "numpy",
+    "numba",
+    "pandas",
+    "polars",
+    "torch",
+    "transformers",
+    "TA-Lib",
+    "ta",
+    "onnxruntime",
+    "lightgbm",
+    "arch",
+    "vectorbt",
+)
 
 
 def measure_here(item: Item, tool: str, small: bool) -> dict[str, Any]:
@@ -45,7 +60,9 @@ def _versions() -> dict[str, str]:
     found = {"python": sys.version.split()[0]}
     for name in _NAMED:
         if {"TA-Lib": "talib"}.get(name, name.lower()) in loaded:
-            found[name] = importlib.metadata.version(name)
+            # in a rival's own environment candelabra may be importable without being installed
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[name] = importlib.metadata.version(name)
     return found
 
 

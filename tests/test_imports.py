@@ -13,7 +13,7 @@ import candelabra
 
 HEAVY = ("torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "numba", "pyarrow", "plotly", "scipy", "onnxruntime")
 VERBS = (
-    [], ["demo"], ["check"], ["import"], ["train"], ["evaluate"], ["forecast"], ["doctor"],
+    [], ["demo"], ["check"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
     ["config"], ["config", "show"], ["config", "schema"], ["config", "init"],
@@ -72,7 +72,9 @@ WITHOUT_NETWORKS = (
     "candelabra.windows.recipe", "candelabra.windows.targets", "candelabra.windows.splits", "candelabra.metrics.forecast",
     "candelabra.models.base", "candelabra.models.settings", "candelabra.models.registry", "candelabra.models.linear",
     "candelabra.models.boosting", "candelabra.models.ensemble", "candelabra.training.settings", "candelabra.bundles.predictor",
-    "candelabra.evaluation.skill", "candelabra.report.page", "candelabra.config.text", "candelabra.pipeline.material",
+    "candelabra.evaluation.skill", "candelabra.evaluation.subjects", "candelabra.evaluation.layers", "candelabra.trading.study",
+    "candelabra.trading.sweep", "candelabra.report.certificate", "candelabra.report.page", "candelabra.config.text",
+    "candelabra.pipeline.material",
 )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def test_compact_folds_the_tail(run: Run, store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["hours.parquet", "BTCUSDT_1h.csv"])
 def test_export_writes_any_timeframe_and_range(run: Run, store: Store, name: str) -> None:
-    ran = run("store", "export", store.root, "BTCUSDT", "1h", name, "--from", "2024-01-01", "--to", "2024-01-01T12:00", "--json")
+    ran = run("store", "export", store.root, "BTCUSDT", "1h", name, "--since", "2024-01-01", "--until", "2024-01-01T12:00", "--json")
     assert ran.code == 0
     assert (ran.json["bars"], ran.json["source"]) == (12, "1m")
     (got,) = read_candles(name, symbol="BTC/USDT")
@@ -80,7 +80,7 @@ def test_export_writes_any_timeframe_and_range(run: Run, store: Store, name: str
 
 
 def test_gaps_and_revisions_are_told_in_words(run: Run, store: Store) -> None:
-    ran = run("store", "gaps", store.root, "BTC/USDT", "1m", "--to", "2024-01-05")
+    ran = run("store", "gaps", store.root, "BTC/USDT", "1m", "--until", "2024-01-05")
     assert [word in ran.out for word in ("exchange gap", "unknown", "not fetched")] == [True] * 3
     told = run("store", "gaps", store.root, "BTC/USDT", "1m", "--json").json["gaps"]
     assert [(g["kind"], g["bars"]) for g in told] == [("exchange gap", 80), ("unknown", 3)]
@@ -99,7 +99,7 @@ def test_gaps_and_revisions_are_told_in_words(run: Run, store: Store) -> None:
         (("export", "kept", "BTC/USDT", "1h", "no/x.csv"), 4, "cannot write no/x.csv"),
         (("export", "kept", "BTC/USDT", "1x", "x.csv"), 2, "is not a timeframe"),
         (("gaps", "kept", "BTC/USDT", "5m"), 2, "no candles of BTC/USDT are stored"),
-        (("gaps", "kept", "BTC/USDT", "1m", "--from", "soon"), 2, "is not a time"),
+        (("gaps", "kept", "BTC/USDT", "1m", "--since", "soon"), 2, "is not a time"),
         (("list", "kept", "--timeframe", "x"), 2, "is not a timeframe"),
     ],
 )

@@ -22,11 +22,17 @@ from candelabra.errors import BundleError, DataError, SourceError, UsageError
 
 COMMON = {"--config", "--set", "--symbol", "--timeframe", "--json", "--quiet"}
 OPTIONS = {
-    "demo": COMMON | {"--candles", "--size", "--out"},
-    "check": {"--symbol", "--timeframe", "--json"},
-    "train": COMMON | {"--size", "--on-bad", "--out", "--resume"},
+    "demo": COMMON | {"--candles", "--size", "--since", "--until", "--out"},
+    "check": {"--against", "--symbol", "--timeframe", "--json"},
+    "import": {"--into", "--exchange", "--symbol", "--timeframe", "--format", "--map", "--stamps", "--time-format", "--time-zone",
+               "--dry-run", "--again", "--rejected", "--most-rejected", "--json", "--quiet"},
+    "train": COMMON | {"--size", "--on-bad", "--since", "--until", "--start-from", "--out", "--resume"},
     "evaluate": {"--walk-forward", "--folds", "--symbol", "--timeframe", "--out", "--json", "--quiet"},
     "forecast": {"--at", "--symbol", "--timeframe", "--json", "--quiet"},
+    "backtest": {"--candles", "--rule", "--fee-bps", "--slippage-bps", "--slippage-volatility", "--funding-bps", "--leverage", "--stop",
+                 "--take", "--sweep", "--html", "--quantstats", "--symbol", "--timeframe", "--json", "--quiet"},
+    "audit": {"--as", "--bars", "--candles", "--fresh", "--html", "--json", "--late", "--quiet", "--refit", "--seed", "--symbol",
+              "--timeframe", "--warm-up"},
     "doctor": {"--data", "--json"},
     "features list": {"--json"},
     "features explain": {"--timeframe", "--json"},
@@ -37,7 +43,14 @@ OPTIONS = {
     "config show": {"--config", "--set", "--size", "--json"},
     "config schema": {"--json"},
     "config init": {"--force", "--json"},
-}
+    "store list": {"--exchange", "--symbol", "--timeframe", "--json"},
+    "store verify": {"--exchange", "--symbol", "--timeframe", "--json"},
+    "store repair": {"--exchange", "--symbol", "--timeframe", "--json"},
+    "store compact": {"--exchange", "--symbol", "--timeframe", "--json"},
+    "store export": {"--exchange", "--since", "--until", "--json"},
+    "store gaps": {"--exchange", "--since", "--until", "--json"},
+    "store revisions": {"--exchange", "--json"},
+}  # fmt: skip
 
 
 def verbs(command: Any, above: str = "") -> dict[str, set[str]]:
@@ -285,7 +298,7 @@ def test_a_time_that_is_none_is_refused(run: Callable[..., Any], tmp_path: Path)
     ("words", "part"),
     [
         (["--resume", "nowhere"], "no config.toml"),
-        (["--resume", "nowhere", "--size", "tiny"], "leave --config, --set, --size"),
+        (["--resume", "nowhere", "--size", "tiny"], "give it alone"),
         (["x.csv", "--size", "huge"], "tiny, small, base"),
         (["x.csv", "--on-bad", "ignore"], "refuse, drop"),
         (["x.csv", "--config", "absent.toml"], "no config file absent.toml"),

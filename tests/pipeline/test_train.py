@@ -14,14 +14,17 @@ from candelabra.bundles.format import read_manifest
 from candelabra.bundles.predictor import Predictor
 from candelabra.bundles.verify import verify
 from candelabra.candles.frame import Candles
+from candelabra.candles.simulate import simulate
+from candelabra.cli import main as cli
 from candelabra.config.tree import Config, EnsembleSection, FeaturesSection, ModelSection, TimeframesSection, WindowsSection
 from candelabra.errors import DataError, UsageError
 from candelabra.models.settings import ArmsSettings
 from candelabra.pipeline.evaluate import evaluate_bundle
 from candelabra.pipeline.material import advice, prepare
 from candelabra.pipeline.openings import log_opening
-from candelabra.pipeline.train import TrainResult, train
+from candelabra.pipeline.train import CANDLES_FILE, TrainResult, train
 from candelabra.progress import Silent
+from candelabra.sources import read_candles
 from candelabra.testing import example_candles, pickles_in
 from candelabra.training.settings import TrainingSettings
 
@@ -119,6 +122,17 @@ def test_an_interrupted_run_resumed_gives_the_weights_of_an_uninterrupted_one(
     one, two = (Predictor.open(b.bundle).forecast(candles) for b in (again, result))
     assert [p.log_volatility for p in one] == [p.log_volatility for p in two]
     assert [p.quantiles for p in one] == [p.quantiles for p in two]
+
+
+@pytest.mark.slow
+def test_an_interrupted_demo_goes_on_with_the_market_in_its_folder(tmp_path: Path) -> None:
+    market = simulate("SIM/USDT", "1h", bars=4000, seed=4)
+    config = replace(CONFIG, baselines=("zero",))
+    with pytest.raises(PlugPulled):
+        train(config, [market.candles], folder=tmp_path / "cut", progress=Pulled(2), market={"SIM/USDT": market})
+    assert read_candles(tmp_path / "cut" / CANDLES_FILE)[0].fingerprint == market.candles.fingerprint
+    assert cli(["train", "--resume", str(tmp_path / "cut"), "--quiet"]) == 0  # no file is named
+    assert read_manifest(tmp_path / "cut" / "bundle").simulated
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from candelabra.candles import simulate
 from candelabra.testing import FORM_EXAMPLES, LawBroken, check_import, written
-from candelabra.testing.mutations import mutated
+from candelabra.testing.accidents import mutated
 
 CANDLES = simulate("BTC/USDT", "1h", bars=40, seed=3).candles
 FILES = {form: written(form, CANDLES) for form in FORM_EXAMPLES}

@@ -207,6 +207,21 @@ def test_four_absences_and_what_was_repaired_are_told_apart(store: Store) -> Non
     assert store.spans_not_fetched("ETH/USDT", "1m", 0, 5) == [(0, 5)]
 
 
+def test_a_market_that_skips_every_other_minute_needs_one_record_of_it(store: Store) -> None:
+    candles = market(400, start_ms=0)
+    kept = Candles.of("BTC/USDT", "1m", candles.open_time[::2], *(v[::2] for v in candles.values()), span=candles.span)
+    holes = [Hole(MINUTE * k, MINUTE * (k + 1), "no trade") for k in range(1, 400, 2) if k != 201]
+    put(store, kept, fetched_ms=5, holes=holes)
+    found = store.gaps("BTC/USDT", "1m")
+    assert {(h.start_ms, h.kind) for h in found} == {(MINUTE * k, "unknown" if k == 201 else "no trade") for k in range(1, 400, 2)}
+    assert len(store.one("BTC/USDT", "1m").look().tail.ledger.holes) == 2
+
+
+def test_writing_nothing_begins_no_series(store: Store) -> None:
+    assert put(store, market(5).rows(slice(0, 0))) == series.WriteReport()
+    assert store.series() == []
+
+
 @pytest.mark.parametrize(
     ("hole", "message"),
     [(Hole(0, MINUTE, "repaired"), "is told as 'repaired'"), (Hole(0, 90 * MINUTE, "no trade"), "does not lie inside what was fetched")],

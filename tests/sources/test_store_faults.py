@@ -220,6 +220,18 @@ def test_on_a_full_disk_old_bars_stay_whole_and_writing_goes_on_when_there_is_sp
     assert store.verify() == []
 
 
+def test_a_disk_that_cannot_be_written_is_read_and_says_so_when_written(full_disk: tuple[Path, Path]) -> None:
+    disk, _ = full_disk
+    store = Store.create(disk / "s")
+    put(store, 0, 3000)
+    put(store, 3000, 3005)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert store.read("BTC/USDT", "1m").fingerprint == bars(0, 3005).fingerprint
+    assert store.verify() == []
+    with pytest.raises(SourceError, match="Read-only file system"):
+        put(store, 3005, 3006)
+
+
 @pytest.mark.parametrize("limit", [0, 1, 1000, 5000, 30_000])
 def test_where_files_cannot_grow_old_bars_stay_whole(tmp_path: Path, limit: int) -> None:
     store = Store.create(tmp_path / "s")

@@ -20,9 +20,11 @@ from candelabra.cli.options import (
     OnBad,
     Paths,
     Quiet,
+    Since,
     Size,
     Symbols,
     Timeframes,
+    Until,
     read,
     settings,
 )
@@ -47,6 +49,12 @@ def train(
     symbols: Symbols = None,
     timeframes: Timeframes = None,
     on_bad: OnBad = None,
+    since: Since = None,
+    until: Until = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--start-from", metavar="BUNDLE", help="Begin from its weights; it must have learned from earlier candles."),
+    ] = None,
     folder: Out = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an interrupted run, with the settings it has.")
@@ -58,12 +66,16 @@ def train(
     from candelabra.cli.progress import reporter
 
     if resume is not None:
-        if config or assignments or size or folder:
-            raise UsageError("--resume goes on with the settings of its run: leave --config, --set, --size and --out out")
+        if config or assignments or size or folder or since or until or start_from:
+            raise UsageError("--resume goes on with the settings of its run: give it alone, or with the files of the candles")
         tree = _resumed(resume, paths)
     else:
-        tree = settings(config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad)
+        tree = settings(
+            config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad, since=since, until=until,
+            **{"training.start_from": start_from},
+        )  # fmt: skip
     options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes, "--on-bad": on_bad}
+    options |= {"--since": since, "--until": until, "--start-from": start_from}
     with reporter(quiet=quiet) as progress, _resumable():
         candles = read(tree, progress)
         from candelabra.pipeline.material import advice
@@ -86,6 +98,8 @@ def demo(
     size: Size = None,
     symbols: Symbols = None,
     timeframes: Timeframes = None,
+    since: Since = None,
+    until: Until = None,
     folder: Out = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -96,8 +110,9 @@ def demo(
     if more and not candles:
         raise UsageError(f"demo takes files by --candles, as in `candelabra demo --candles {more[0]}`")
     paths = [*(candles or ()), *(more or ())]
-    tree = settings(config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes)
+    tree = settings(config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, since=since, until=until)
     options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes}
+    options |= {"--since": since, "--until": until}
     with reporter(quiet=quiet) as progress, _resumable():
         if paths:
             given = read(tree, progress)
@@ -151,6 +166,8 @@ def _resumed(run: Path, paths: Sequence[str] | None) -> Config:
     if not file.is_file():
         raise UsageError(f"{run} is no run folder: it has no config.toml; give the folder of an interrupted run, as in runs/<run>")
     tree = from_toml(file.read_text(encoding="utf-8"), str(file))
+    if not paths and not tree.candles.paths and (run / "candles.parquet").is_file():
+        paths = [str(run / "candles.parquet")]  # a demo's own market
     return replace(tree, candles=replace(tree.candles, paths=tuple(paths))) if paths else tree
 
 
@@ -196,7 +213,7 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
     parts = f" ({', '.join(f'{name} {seconds:.0f} s' for name, seconds in laps.items())})" if laps else ""
     console.print(f"took:   {result.seconds.get('all', sum(laps.values())):.0f} s{parts}")
     if command != "evaluate":
-        from candelabra.pipeline.demo import CANDLES_FILE
+        from candelabra.pipeline.train import CANDLES_FILE
 
         bundle, simulated = places["bundle"], result.folder / CANDLES_FILE
         files = shlex.join(paths or [str(simulated)])

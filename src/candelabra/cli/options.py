@@ -22,9 +22,11 @@ __all__ = [
     "OnBad",
     "Paths",
     "Quiet",
+    "Since",
     "Size",
     "Symbols",
     "Timeframes",
+    "Until",
     "read",
     "settings",
     "symbol_name",
@@ -41,6 +43,8 @@ Assignments = Annotated[
 Size = Annotated[str | None, typer.Option("--size", metavar="SIZE", help="tiny, small or base.")]
 Symbols = Annotated[list[str] | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol, as in BTC/USDT; repeatable.")]
 Timeframes = Annotated[list[str] | None, typer.Option("--timeframe", metavar="TF", help="Read only files of this timeframe; repeatable.")]
+Since = Annotated[str | None, typer.Option("--since", metavar="DATE", help="Only bars that open from then on (UTC), as in 2021-01-01.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="DATE", help="Only bars that have closed by then (UTC).")]
 OnBad = Annotated[str | None, typer.Option("--on-bad", metavar="WHAT", help="refuse or drop rows that are not candles.")]
 Paths = Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="Candle files, folders or globs.", show_default=False)]
 
@@ -54,12 +58,14 @@ def settings(
     symbols: Sequence[str] | None = None,
     timeframes: Sequence[str] | None = None,
     on_bad: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
     **others: Any,
 ) -> Config:
     """The resolved tree of a command: its arguments count as values between the environment and ``--set``."""
     from candelabra.config.build import load
 
-    values: dict[str, Any] = {"size": size, "candles.on_bad": on_bad}
+    values: dict[str, Any] = {"size": size, "candles.on_bad": on_bad, "candles.since": since, "candles.until": until}
     values |= {"candles.paths": paths, "candles.symbols": symbols and [symbol_name(s) for s in symbols], "candles.timeframes": timeframes}
     values |= others
     return load(file, assignments=assignments or (), values={k: v for k, v in values.items() if v not in (None, [], ())})

@@ -28,8 +28,8 @@ Frame = Annotated[str | None, typer.Option("--timeframe", metavar="TF", help="On
 Exchange = Annotated[str | None, typer.Option("--exchange", metavar="NAME", help="Only this exchange, as in binance.")]
 OneSymbol = Annotated[str, typer.Argument(metavar="SYMBOL", help="As in BTC/USDT.", show_default=False)]
 OneFrame = Annotated[str, typer.Argument(metavar="TF", help="As in 1m.", show_default=False)]
-Start = Annotated[str | None, typer.Option("--from", metavar="TIME", help="From this time on (UTC), as in 2023-06-01.")]
-End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Up to this time (UTC), not included.")]
+Start = Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this time on (UTC), as in 2023-06-01.")]
+End = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Up to this time (UTC), not included.")]
 
 
 @app.command("list")

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from candelabra.candles.timeframe import Timeframe
@@ -30,10 +31,12 @@ __all__ = [
     "FeaturesSection",
     "ModelSection",
     "TimeframesSection",
+    "TradingSection",
     "WindowsSection",
     "config_hash",
     "default_baselines",
     "duration_ms",
+    "time_ms",
 ]
 
 _UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -51,18 +54,49 @@ def duration_ms(text: str, key: str = "a duration") -> int:
     return int(match[1]) * _UNIT_MS[match[2]]
 
 
+def time_ms(text: str, key: str = "a time") -> int:
+    """Milliseconds of a date or time (ISO 8601, UTC unless it says otherwise); UsageError naming ``key`` when it is none.
+
+    >>> time_ms("2023-11-14"), time_ms("2023-11-14T22:13:20+01:00")
+    (1699920000000, 1699996400000)
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(f"{key} = {text!r} is not a date: write it as in 2023-11-14 or 2023-11-14T22:00 (UTC)") from error
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 @dataclass(frozen=True)
 class CandlesSection:
-    """Which candles: files or folders, and what of them; empty ``symbols`` or ``timeframes`` take all that is there."""
+    """Which candles: files or folders, and what of them; empty ``symbols`` or ``timeframes`` take all that is there.
+
+    ``since``, ``until``: dates (UTC) between which bars open and close, empty: no bound.
+    """
 
     paths: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     timeframes: tuple[str, ...] = ()
     on_bad: Literal["refuse", "drop"] = "refuse"
+    since: str = ""
+    until: str = ""
 
     def __post_init__(self) -> None:
         for name in self.timeframes:
             Timeframe(name)
+        first, last = self.since_ms, self.until_ms
+        if first is not None and last is not None and first >= last:
+            raise UsageError(f"candles.since = {self.since!r} is not before candles.until = {self.until!r}: nothing lies between them")
+
+    @property
+    def since_ms(self) -> int | None:
+        """Open time (ms) from which bars count; None: all."""
+        return time_ms(self.since, "candles.since") if self.since else None
+
+    @property
+    def until_ms(self) -> int | None:
+        """Close time (ms) up to which bars count; None: all."""
+        return time_ms(self.until, "candles.until") if self.until else None
 
 
 @dataclass(frozen=True)
@@ -159,6 +193,21 @@ class EvaluationSection:
         return duration_ms(self.block)
 
 
+@dataclass(frozen=True)
+class TradingSection:
+    """Costs of the backtest, in basis points: ``fee_bps`` and ``slippage_bps`` of each order, ``funding_bps`` per 8 hours of a position."""
+
+    fee_bps: float = 10.0
+    slippage_bps: float = 5.0
+    funding_bps: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("fee_bps", "slippage_bps", "funding_bps"):
+            value = getattr(self, name)
+            if not 0.0 <= value < 1000.0:
+                raise UsageError(f"trading.{name} = {value}: basis points from 0 to 1,000 are needed (10 = 0.1 %)")
+
+
 def default_baselines() -> tuple[str, ...]:
     """Models judged beside every other; GARCH when the library ``arch`` is installed (looked for, not imported)."""
     found = ("garch",) if importlib.util.find_spec("arch") else ()
@@ -185,6 +234,7 @@ class Config:
     ensemble: EnsembleSection = field(default_factory=EnsembleSection)
     baselines: tuple[str, ...] = field(default_factory=default_baselines)
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+    trading: TradingSection = field(default_factory=TradingSection)
 
     def recipe(self) -> Recipe:
         """What a model sees and must say, checked: UsageError for timeframes, horizons or features that cannot be."""

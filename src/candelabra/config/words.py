@@ -15,6 +15,8 @@ WORDS: Final = {
     "candles.symbols": "only these, as in [\"BTC/USDT\"]; empty: all that are there",
     "candles.timeframes": "read only these; empty: all that are there",
     "candles.on_bad": "refuse or drop rows that are not candles",
+    "candles.since": "bars that open from this date on (UTC), as in 2021-01-01; empty: all",
+    "candles.until": "bars that close by this date (UTC); empty: all",
     "timeframes": "the decision timeframe, longer ones joined to it as of their close, shorter ones inside it",
     "timeframes.base": "a forecast is made at the close of every base bar",
     "timeframes.coarse": "longer timeframes, multiples of the base",
@@ -52,12 +54,18 @@ WORDS: Final = {
     "training.compile": "off or on: torch.compile",
     "training.threads": "0: all cores",
     "training.tensorboard": "also write TensorBoard files",
+    "training.start_from": "a bundle to begin from, which learned from earlier candles; empty: random weights",
+    "training.start_rate": "share of the learning rate when beginning from a bundle",
     "ensemble": "the product: an average of models, weighed on validation",
     "ensemble.members": "registered models; empty: the model alone",
     "ensemble.shrink": "0: weights as fitted, 1: equal weights",
     "evaluation": "how figures are judged",
     "evaluation.block": "length of a block of the bootstrap",
     "evaluation.resamples": "draws of the bootstrap",
+    "trading": "what an order costs in the backtest, in basis points",
+    "trading.fee_bps": "of every order",
+    "trading.slippage_bps": "how much worse than the open an order is filled",
+    "trading.funding_bps": "per 8 hours, paid by longs, received by shorts",
 }  # fmt: skip
 
 MODEL_WORDS: Final = {

@@ -12,13 +12,11 @@ from candelabra.config.tree import Config
 from candelabra.pipeline.material import advice
 from candelabra.pipeline.train import TrainResult, train
 from candelabra.progress import Reporter, Silent
-from candelabra.sources.files import read_with_notes, write_candles
+from candelabra.sources.files import read_with_notes
 
-__all__ = ["CANDLES_FILE", "DEMO_BARS", "demo", "demo_config"]
+__all__ = ["DEMO_BARS", "demo", "demo_config"]
 
 DEMO_BARS: Final = 80_000  # 15-minute bars: 2.3 years, enough for daily bars to teach something and few enough for minutes
-CANDLES_FILE: Final = "candles.parquet"
-"""In a demo's run folder: the simulated candles, for the verbs that come after it."""
 _SYMBOL: Final = "SIM/USDT"
 
 
@@ -39,7 +37,7 @@ def demo(
 ) -> TrainResult:
     """Train on the candles in ``paths`` with ``config``, or on ``bars`` simulated 15-minute bars with `demo_config`.
 
-    The simulated candles are left in the run folder as ``candles.parquet``.
+    The simulated candles are left in the run folder (see `train`).
     """
     progress = progress or Silent()
     if paths:
@@ -59,8 +57,6 @@ def demo(
         market = simulate(_SYMBOL, "15m", bars=bars, seed=config.seed)
     progress.note("this market is SIMULATED: its figures say nothing about real prices; use --candles for your own")
     chosen = demo_config(config)
-    result = train(
+    return train(
         chosen, [market.candles], folder=folder, runs=runs, progress=progress, market={_SYMBOL: market}, commands=("candelabra demo",)
     )
-    write_candles(market.candles, result.folder / CANDLES_FILE)
-    return result

@@ -58,7 +58,7 @@ def evaluate_bundle(
     progress, started = progress or Silent(), time.perf_counter()
     manifest = read_manifest(bundle)
     config = from_toml((bundle / "config.toml").read_text(encoding="utf-8"), str(bundle / "config.toml"))
-    config = replace(config, candles=replace(config.candles, paths=(), symbols=(), timeframes=()))
+    config = replace(config, candles=replace(config.candles, paths=(), symbols=(), timeframes=(), since="", until=""))
     torch.set_num_threads(config.training.threads or 1)
     place = folder or runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-evaluate-{manifest.id}"
     if place.exists() and any(place.iterdir()) and not walk_forward:

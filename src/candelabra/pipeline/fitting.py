@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from candelabra.config.tree import Config
 from candelabra.errors import MissingExtraError
 from candelabra.models.base import FitData, FittedModel
 from candelabra.models.ensemble import combine
+from candelabra.models.network import FittedNetwork
 from candelabra.models.registry import MODELS, new_model
 from candelabra.progress import Reporter
 from candelabra.training.fit import fit_network
@@ -44,8 +45,10 @@ def resolved(config: Config) -> Config:
     return replace(config, training=training)
 
 
-def fit_models(config: Config, data: FitData, progress: Reporter, folder: Path | None = None) -> Fitted:
-    """Fit baselines, members and the product on ``data``; ``folder`` keeps the networks' checkpoints."""
+def fit_models(
+    config: Config, data: FitData, progress: Reporter, folder: Path | None = None, start: Mapping[str, FittedNetwork] | None = None
+) -> Fitted:
+    """Fit baselines, members and the product on ``data``; ``folder`` keeps the networks' checkpoints; ``start``: see `start`."""
     torch.set_num_threads(config.training.threads or 1)
     product = product_name(config)
     members = config.ensemble.members or (config.model.name,)
@@ -76,6 +79,7 @@ def fit_models(config: Config, data: FitData, progress: Reporter, folder: Path |
                 folder=folder / name if folder else None,
                 progress=_watch(progress, training.evaluate_every),
                 anchor=models.get(settings.anchor),
+                start=(start or {}).get(name),
             )
         for run in runs[name]:
             progress.note(f"{name}: best at step {run.best_step} of {run.steps} ({run.reason}, {run.cpu_seconds:.0f} CPU-seconds)")

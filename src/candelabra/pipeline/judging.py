@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -38,24 +38,29 @@ class Oracle:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """Calibrations by model, their outputs on the test rows (calibrated, and as they came), and the evaluation."""
+    """Calibrations by model, their outputs on the test rows (calibrated, and as they came), and the evaluation.
+
+    ``validation``: the product's calibrated outputs on the validation rows, on which trading rules are chosen; empty where none were made.
+    """
 
     calibrations: dict[str, Calibration]
     outputs: dict[str, tuple[ModelOutput, ...]]
     raw: dict[str, tuple[ModelOutput, ...]]
     rows: Rows
     evaluation: Evaluation
+    validation: tuple[ModelOutput, ...] = ()
 
 
 def calibrate(
     material: Material, models: Mapping[str, FittedModel], progress: Reporter
-) -> tuple[dict[str, Calibration], dict[str, list[ModelOutput]], dict[str, list[ModelOutput]]]:
-    """Constants of every model from its validation and calibration rows, and its raw outputs on the calibration and test rows."""
+) -> tuple[dict[str, Calibration], dict[str, list[ModelOutput]], dict[str, list[ModelOutput]], dict[str, list[ModelOutput]]]:
+    """Constants of every model from its validation and calibration rows, and its raw outputs on the rows of these two and of test."""
     validation, calibration, test = (material.split.part(p) for p in ("validation", "calibration", "test"))
     names = tuple(h.name for h in material.recipe.horizons)
     constants: dict[str, Calibration] = {}
     tested: dict[str, list[ModelOutput]] = {}
     before: dict[str, list[ModelOutput]] = {}
+    early: dict[str, list[ModelOutput]] = {}
     with progress.stage("calibrate and forecast", total=len(models)):
         for name, model in models.items():
             parts: list[list[ModelOutput]] = [[], [], []]
@@ -71,9 +76,9 @@ def calibrate(
                 outcomes(material.targets, validation, parts[0]),
                 outcomes(material.targets, calibration, parts[1]),
             )
-            before[name], tested[name] = parts[1], parts[2]
+            early[name], before[name], tested[name] = parts
             progress.advance(1)
-    return constants, before, tested
+    return constants, early, before, tested
 
 
 def judge(
@@ -85,13 +90,14 @@ def judge(
     Beside them stands ``adaptive``: the product's quantiles with intervals that follow the hits and misses known by each decision
     (`metrics.adaptive`), where the sealed product's intervals stay as calibrated.
     """
-    constants, before, tested = calibrate(material, models, progress)
+    constants, early, before, tested = calibrate(material, models, progress)
     with progress.stage("judge"):
         beside = {"adaptive": _adaptive(material, before[product], tested[product])}
         if oracle is not None:
             beside["oracle"] = oracle.outputs
         scales = oracle.scales if oracle is not None else ()
-        return judge_outputs(material, constants, tested, material.split.test, config, trials, beside, scales)
+        judged = judge_outputs(material, constants, tested, material.split.test, config, trials, beside, scales)
+    return replace(judged, validation=tuple(apply_calibration(o, constants[product]) for o in early[product]))
 
 
 def _adaptive(material: Material, before: Sequence[ModelOutput], tested: Sequence[ModelOutput]) -> tuple[ModelOutput, ...]:

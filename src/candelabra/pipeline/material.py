@@ -76,7 +76,20 @@ def by_symbol(candles: Sequence[Candles], config: Config) -> dict[str, list[Cand
     chosen = {s: found[s] for s in config.candles.symbols or sorted(found)}
     if not chosen:
         raise DataError("there are no candles: give at least one file with open time, open, high, low, close and volume")
-    return chosen
+    since, until = config.candles.since_ms, config.candles.until_ms
+    if since is None and until is None:
+        return chosen
+    return {symbol: [_within(one, since, until) for one in own] for symbol, own in chosen.items()}
+
+
+def _within(candles: Candles, since: int | None, until: int | None) -> Candles:
+    kept = candles.between(since, until)
+    if len(candles) and not len(kept):
+        raise DataError(
+            f"{candles.symbol} {candles.timeframe} has no bar between the dates asked for: it goes from "
+            f"{format_time(candles.open_time[0])} to {format_time(candles.close_time[-1])}; change candles.since or candles.until"
+        )
+    return kept
 
 
 def prepare(candles: Sequence[Candles], config: Config, *, split: bool = True) -> Material:

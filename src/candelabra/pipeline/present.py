@@ -21,7 +21,10 @@ from candelabra.models.base import FittedModel, ModelOutput
 from candelabra.pipeline.judging import Judgement
 from candelabra.pipeline.material import Material
 from candelabra.pipeline.present_inputs import features, findings, quality, scores
+from candelabra.pipeline.present_trading import trading
 from candelabra.report import inputs as page
+from candelabra.trading.choice import Choice
+from candelabra.trading.study import Study
 from candelabra.training.loop import TrainingRun
 
 __all__ = ["Story", "results_columns", "sections", "summarise"]
@@ -41,6 +44,7 @@ class Story:
     runs: Mapping[str, Sequence[TrainingRun]]
     models: Mapping[str, FittedModel]
     markets: Mapping[str, SimulatedMarket]
+    traded: tuple[Study, Choice] | None = None
 
     @property
     def evaluation(self) -> Evaluation:
@@ -69,6 +73,7 @@ def sections(story: Story) -> dict[str, object]:
         "closes": tuple(_closes(story)),
         "volatility": tuple(_volatility(story)),
         "skill": tuple(_skill(story)),
+        "trading": trading(*story.traded) if story.traded is not None else None,
         "calibration": tuple(_calibration(story)),
         "learning": tuple(_learning(story.runs)),
         "quality": tuple(quality(story.material)),

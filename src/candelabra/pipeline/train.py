@@ -25,24 +25,34 @@ from candelabra.config.text import from_toml, to_toml
 from candelabra.config.tree import Config, config_hash
 from candelabra.disk import write_atomically
 from candelabra.errors import DataError
+from candelabra.evaluation.certificate import Certificate
 from candelabra.evaluation.verdict import VerdictRow
 from candelabra.features.catalog import parse
 from candelabra.models.base import QUANTILE_LEVELS, FittedModel, ModelOutput
 from candelabra.models.network import FittedNetwork
+from candelabra.pipeline.audit import certify_draft, checks_of
+from candelabra.pipeline.backtesting import RULE_FILE, account_of, backtest_test, choose_rule, plain_json, write_rule
 from candelabra.pipeline.fitting import Fitted, fit_models, resolved
 from candelabra.pipeline.judging import Judgement, Oracle, judge, verdict_of
 from candelabra.pipeline.material import Material, prepare
 from candelabra.pipeline.openings import log_opening
 from candelabra.pipeline.present import Story, sections, summarise
 from candelabra.pipeline.selfcheck import check_bundle
+from candelabra.pipeline.start import starting_networks
 from candelabra.progress import Reporter, Silent
 from candelabra.report.inputs import Range, ReportInputs, RunFacts
 from candelabra.report.page import write_report
+from candelabra.sources.files import write_candles
+from candelabra.trading.choice import Choice
+from candelabra.trading.study import Study
 from candelabra.training.export import export_graphs
 from candelabra.windows.recipe import candles_needed
 from candelabra.windows.splits import PARTS
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["CANDLES_FILE", "TrainResult", "train"]
+
+CANDLES_FILE: Final = "candles.parquet"
+"""In the run folder of a simulated market: its candles, so that the run can be resumed and the verbs that come after have something."""
 
 _LIBRARIES: Final = ("numpy", "torch", "onnxruntime", "lightgbm", "TA-Lib", "transformers")
 
@@ -59,6 +69,7 @@ class TrainResult:
     product: str
     seconds: dict[str, float]
     notes: list[str] = field(default_factory=list)
+    traded: Study | None = None
 
 
 def train(
@@ -76,7 +87,7 @@ def train(
 
     ``folder``: the run folder (default: ``<runs>/<UTC>-<model>-<config hash>``). ``resume``: a run folder whose training was
     interrupted; its own config is used and the weights come out as if it had not been. ``market``: the truth of simulated
-    candles, by symbol.
+    candles, by symbol; they are kept in the run folder.
     """
     progress = progress or Silent()
     seconds: dict[str, float] = {}
@@ -87,11 +98,14 @@ def train(
     with progress.stage("candles to features"):
         material = prepare(candles, config)
     seconds["features"] = time.perf_counter() - started
+    start = starting_networks(config, material.recipe, material.split)
     place = resume or folder or runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{config.model.name}-{config_hash(config)}"
     _open_folder(place, config, material, resuming=resume is not None)
+    for simulated in () if resume else (market or {}).values():
+        write_candles(simulated.candles, place / CANDLES_FILE)
 
     lap = time.perf_counter()
-    fitted = fit_models(config, material.fit_data, progress, place / "checkpoints")
+    fitted = fit_models(config, material.fit_data, progress, place / "checkpoints", start)
     seconds["training"] = time.perf_counter() - lap
     lap = time.perf_counter()
     trials, openings = log_opening(
@@ -102,8 +116,13 @@ def train(
     rows = verdict_of(judgement, fitted.product, config)
     seconds["evaluation"] = time.perf_counter() - lap
     lap = time.perf_counter()
+    with progress.stage("choose a trading rule on validation, backtest it on test"):
+        choice = choose_rule(material, judgement, fitted.product, config)
+        traded = backtest_test(material, judgement, fitted.product, choice, config, trials)
+    seconds["backtest"] = time.perf_counter() - lap
+    lap = time.perf_counter()
     notes = [*judgement.evaluation.notes, *fitted.skipped.values()]
-    with progress.stage("seal the bundle"):
+    with progress.stage("audit causality and seal the bundle"):
         manifest = _seal(
             config,
             material,
@@ -111,16 +130,19 @@ def train(
             judgement,
             place,
             rows,
+            choice,
             bool(market) or any(c.simulated for own in material.candles for c in own),
             trials,
         )
     with progress.stage("check the bundle against the evaluation"):
         checks = check_bundle(Predictor.open(place / "bundle"), material, judgement, fitted.product)
+        certificate = Certificate.load(place / "bundle")
+        checks += checks_of(certificate) if certificate is not None else ()
     failed = [check for check in checks if check.passed is False]
     notes += [f"CHECK FAILED: {check.what}: {check.detail}" for check in failed]
     seconds["bundle"] = time.perf_counter() - lap
     lap = time.perf_counter()
-    story = Story(config, material, judgement, fitted.product, fitted.runs, fitted.models, market or {})
+    story = Story(config, material, judgement, fitted.product, fitted.runs, fitted.models, market or {}, (traded, choice))
     with progress.stage("draw the report"):
         facts = _facts(config, material, fitted, judgement, manifest, openings, rows)
         page = ReportInputs(
@@ -136,7 +158,8 @@ def train(
     seconds["report"] = time.perf_counter() - lap
     seconds["all"] = time.perf_counter() - started
     write_atomically(place / "verdict.json", json.dumps([r.as_dict() for r in rows], indent=1).encode())
-    return TrainResult(place, place / "bundle", place / "report.html", rows, judgement, fitted.product, seconds, notes)
+    write_atomically(place / "backtest.json", plain_json(traded.as_dict()))
+    return TrainResult(place, place / "bundle", place / "report.html", rows, judgement, fitted.product, seconds, notes, traded)
 
 
 def _config_of(run: Path) -> Config:
@@ -189,8 +212,8 @@ def _oracle(material: Material, market: Mapping[str, SimulatedMarket], progress:
 
 
 def _seal(
-    config: Config, material: Material, fitted: Fitted, judgement: Judgement, place: Path, rows: Sequence[VerdictRow], simulated: bool,
-    trials: int,
+    config: Config, material: Material, fitted: Fitted, judgement: Judgement, place: Path, rows: Sequence[VerdictRow], choice: Choice,
+    simulated: bool, trials: int,
 ) -> Manifest:  # fmt: skip
     draft = place / ".bundle-draft"
     shutil.rmtree(draft, ignore_errors=True)
@@ -203,6 +226,7 @@ def _seal(
     for name in (b for b in config.baselines if b in fitted.models):  # a later evaluation needs its rivals as they were
         fitted.models[name].save(draft / "baselines" / name)
         judgement.calibrations[name].save(draft / "baselines" / name / "calibration.json")
+    write_rule(draft / RULE_FILE, choice, account_of(config))
     (draft / "metrics.json").write_text(judgement.evaluation.to_json(), encoding="utf-8")
     series = material.series[0]
     features = {
@@ -236,6 +260,7 @@ def _seal(
     }
     lines = [f"{r.what} ({r.horizon}): {r.figure} {r.interval}: {r.words}" for r in rows]
     (draft / "CARD.md").write_text(write_card(values, lines, judgement.evaluation.notes), encoding="utf-8")
+    certify_draft(draft, values, material, product, config)
     return seal(draft, place / "bundle", values)
 
 

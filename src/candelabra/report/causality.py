@@ -10,7 +10,7 @@ __all__ = ["section"]
 
 STANDING = (
     "A test range is one piece of history: the intervals account for its noise and overlapping horizons, not for a market that changes.",
-    "Skill in volatility or in intervals is not profit: there are no orders, fees, spreads or fills in this report.",
+    "Skill in volatility or in intervals is not profit; a backtest fills at opens that nobody moved and knows no queue and no outage.",
     "Comparisons are with the baselines listed in the results table; a stronger rule that is not listed may exist.",
     "Forecast intervals are calibrated on average, not for each moment: they can fail together in a storm (see coverage over time).",
     "Candles are taken as the source gave them; errors that look like lawful candles go unnoticed.",

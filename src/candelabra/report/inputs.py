@@ -35,6 +35,9 @@ __all__ = [
     "SkillPanel",
     "SkillPoint",
     "SymbolQuality",
+    "TradedSymbol",
+    "TradingLine",
+    "TradingView",
     "VerdictRow",
     "VolatilityView",
 ]
@@ -269,6 +272,67 @@ class Calibration:
         _one_length(f"rolling coverage at {self.horizon}", rolling_time_ms=self.rolling_time_ms, rolling_coverage=self.rolling_coverage)
 
 
+@dataclass(frozen=True)
+class TradingLine:
+    """One line of a backtest's verdict, as text; ``tone`` is how it is coloured."""
+
+    what: str
+    figure: str
+    interval: str
+    words: str
+    tone: Literal["better", "worse", "level"] = "level"
+
+
+@dataclass(frozen=True, eq=False)
+class TradedSymbol:
+    """Closes ``time_ms close`` ``(bars,)`` of one symbol and the fills among them.
+
+    ``fill_time_ms``, ``fill_price``, ``fill_kind`` ``(fills,)``: one of long, short, out, stop, take, liquidation.
+    """
+
+    symbol: str
+    time_ms: Times
+    close: Floats
+    fill_time_ms: Times
+    fill_price: Floats
+    fill_kind: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _one_length(f"trades of {self.symbol}", time_ms=self.time_ms, close=self.close)
+        _one_length(f"fills of {self.symbol}", fill_time_ms=self.fill_time_ms, fill_price=self.fill_price, kind=np.array(self.fill_kind))
+
+
+@dataclass(frozen=True, eq=False)
+class TradingView:
+    """A backtest: ``equity`` and ``hold`` ``(bars,)`` as multiples of the purse at ``time_ms``; ``exposure`` ``(bars,)`` over equity.
+
+    ``rule``, ``origin`` (where the rule comes from) and ``costs``: words; ``figures``: ``(name, ours, buy-and-hold)``; ``cost_bps`` and
+    ``cost_growth`` ``(costs,)`` with what was ``paid_bps``; ``chance`` ``(draws,)``: growth of the same positions at random times;
+    ``months``: ``(month, ours, hold)``.
+    """
+
+    rule: str
+    origin: str
+    costs: str
+    verdict: tuple[TradingLine, ...]
+    time_ms: Times
+    equity: Floats
+    hold: Floats
+    exposure: Floats
+    symbols: tuple[TradedSymbol, ...]
+    figures: tuple[tuple[str, str, str], ...]
+    cost_bps: Floats
+    cost_growth: Floats
+    paid_bps: float
+    chance: Floats
+    growth: float
+    months: tuple[tuple[str, float, float], ...]
+
+    def __post_init__(self) -> None:
+        _one_length("equity", time_ms=self.time_ms, equity=self.equity, hold=self.hold, exposure=self.exposure)
+        _one_length("cost sweep", cost_bps=self.cost_bps, cost_growth=self.cost_growth)
+
+
 @dataclass(frozen=True, eq=False)
 class LearningCurve:
     """Losses of one training: ``train_step train_loss`` ``(m,)`` and ``validation_step validation_loss`` ``(k,)``."""
@@ -390,6 +454,7 @@ class ReportInputs:
     volatility: tuple[VolatilityView, ...] = ()
     skill: tuple[SkillPanel, ...] = ()
     calibration: tuple[Calibration, ...] = ()
+    trading: TradingView | None = None
     learning: tuple[LearningCurve, ...] = ()
     quality: tuple[SymbolQuality, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -20,13 +20,14 @@ from candelabra.report import (
     quality,
     results,
     skill,
+    trading,
     verdict,
     volatility,
 )
 from candelabra.report.inputs import ReportInputs
 from candelabra.report.markup import Section, escape
 
-__all__ = ["render", "section_keys", "write_report", "write_section"]
+__all__ = ["render", "section_keys", "write_plain", "write_report", "write_section"]
 
 ORDER = (
     verdict.section,
@@ -35,6 +36,7 @@ ORDER = (
     volatility.section,
     skill.section,
     calibration.section,
+    trading.section,
     learning.section,
     quality.section,
     features.section,
@@ -65,6 +67,11 @@ def write_section(inputs: ReportInputs, key: str, path: Path) -> None:
     _write(path, _document(found[key].title, body))
 
 
+def write_plain(title: str, body: str, path: Path) -> None:
+    """Write a page without figures (finished HTML in ``body``): the report's style, no script."""
+    _write(path, _document(title, f"<main>{body}</main>", figures=False))
+
+
 def section_keys(inputs: ReportInputs) -> tuple[str, ...]:
     """Keys of the sections these inputs have something to show for, in order of the page."""
     return tuple(s.key for s in _sections(inputs))
@@ -85,13 +92,14 @@ def _sections(inputs: ReportInputs) -> list[Section]:
     return [s for s in (draw(inputs) for draw in ORDER) if s is not None]
 
 
-def _document(title: str, body: str) -> str:
+def _document(title: str, body: str, *, figures: bool = True) -> str:
+    scripts = f"<script>{_plotly_js()}</script><script>{_asset('page.js')}</script>" if figures else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head><body>{body}"
-        f"<script>{_plotly_js()}</script><script>{_asset('page.js')}</script></body></html>\n"
+        f"{scripts}</body></html>\n"
     )
 
 

@@ -13,7 +13,7 @@ from candelabra.candles.frame import format_time
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import UsageError
 
-__all__ = ["Fetched", "Hole", "HoleKind", "Ledger", "Span", "difference", "runs", "union"]
+__all__ = ["Fetched", "Hole", "HoleKind", "Ledger", "Span", "difference", "runs", "union", "widened"]
 
 HoleKind = Literal["exchange gap", "no trade", "unknown", "repaired", "not fetched"]
 Span = tuple[int, int]
@@ -39,6 +39,8 @@ class Fetched:
 @dataclass(frozen=True, order=True)
 class Hole:
     """A stretch (ms UTC) without bars, and why: an outage of the exchange, no trade, unknown (plain files), or not fetched.
+
+    Told to a store, a stretch may hold bars: it tells of those absent in it.
 
     ``repaired`` is a stretch that once was a hole in what had been fetched and has its bars now; ``source`` and ``noted_ms``: who
     said so, when.
@@ -182,6 +184,29 @@ def check_holes(holes: Iterable[Hole], span: Span, where: str) -> tuple[Hole, ..
                 f"{stretch} does not lie inside what was fetched, {format_time(span[0])} .. {format_time(span[1])}: give holes of that span"
             )
     return told
+
+
+def widened(holes: Iterable[Hole], absent: Iterable[Span]) -> list[Hole]:
+    """Holes of one kind and teller as one record where nothing else is absent between them; ``absent``: every stretch without bars.
+
+    A record tells of the absent bars in it only. A thin market that skips every other minute needs one, not one a minute.
+    """
+    told = sorted(holes)
+    untold = np.array(difference(absent, ((h.start_ms, h.end_ms) for h in told)), np.int64).reshape(-1, 2)
+    made: list[Hole] = []
+    for hole in told:
+        last = made[-1] if made else None
+        if (
+            last is not None
+            and (last.kind, last.source, last.noted_ms) == (hole.kind, hole.source, hole.noted_ms)
+            and last.end_ms <= hole.start_ms
+        ):
+            first = int(np.searchsorted(untold[:, 1], last.end_ms, "right"))
+            if first == len(untold) or untold[first, 0] >= hole.start_ms:
+                made[-1] = replace(last, end_ms=hole.end_ms)
+                continue
+        made.append(hole)
+    return made
 
 
 def _common(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:

@@ -29,7 +29,7 @@ from candelabra.sources.bars import Bars, over
 from candelabra.sources.lock import writing
 from candelabra.sources.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from candelabra.sources.month_files import MonthFile, decode, encode, month_names, month_of, month_span
-from candelabra.sources.provenance import Hole, Ledger, Span, check_holes, runs
+from candelabra.sources.provenance import Hole, Ledger, Span, check_holes, difference, runs, widened
 from candelabra.sources.tail import TAIL, Revision, Tail, create_tail, foreign, is_blank, read_tail, sequence, writing_tail
 
 __all__ = ["QUARANTINE", "Look", "Series", "Snapshot", "Summary", "WriteReport", "aside"]
@@ -214,7 +214,8 @@ class Series:
                 fresh, changed = given.rows(added), given.rows(revised)
                 log = _revisions(tail.ledger, old, changed, source, fetched_ms)
                 stretches = {"added": runs(fresh.open_time, self.timeframe), "revised": runs(changed.open_time, self.timeframe)}
-                after = tail.ledger.after(candles.span, source, fetched_ms, **stretches, holes=told)
+                absent = difference([candles.span], runs(given.open_time, self.timeframe)) if told else []
+                after = tail.ledger.after(candles.span, source, fetched_ms, **stretches, holes=widened(told, absent))
                 at_once = len(fresh) > _TAIL_BARS
                 if not at_once and (len(fresh) or log or after != tail.ledger):
                     change.put(over(fresh, changed))

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
@@ -102,6 +103,8 @@ class Store:
                 f"other timeframes when they are read; write the {candles.source} candles"
             )
         series = self._series(exchange, candles.symbol, candles.timeframe)
+        if candles.span[0] >= candles.span[1]:
+            return WriteReport()
         return series.write(candles, _source(source), _time(fetched_ms), holes)
 
     def record(
@@ -125,8 +128,10 @@ class Store:
     def series(self, symbol: str | None = None, timeframe_: str | Timeframe | None = None, exchange: str | None = None) -> list[Series]:
         """What is stored, by exchange, symbol and length of bars; the arguments select."""
         frame = None if timeframe_ is None else timeframe(timeframe_)
-        found = [s for s in map(self._at, sorted(self.root.glob("*/*/*/"))) if s is not None and s.exists()]
-        found = [s for s in found if symbol in (None, s.symbol) and frame in (None, s.timeframe) and exchange in (None, s.exchange)]
+        if exchange is not None and not _EXCHANGE.fullmatch(exchange):
+            return []
+        pattern = f"{exchange or '*'}/{escape(_folder_name(symbol)) if symbol else '*'}/{frame or '*'}/"
+        found = [s for s in map(self._at, self.root.glob(pattern)) if s is not None and s.exists()]
         return sorted(found, key=lambda s: (s.exchange, s.symbol, s.timeframe.milliseconds))
 
     def one(self, symbol: str, timeframe_: str | Timeframe, exchange: str | None = None) -> Series:

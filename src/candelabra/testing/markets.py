@@ -8,6 +8,7 @@ import numpy as np
 
 from candelabra.candles.frame import Candles
 from candelabra.candles.simulate import simulate
+from candelabra.evaluation.worlds import perturbed_after, shocked
 from candelabra.models.base import FitData
 from candelabra.windows.recipe import Recipe, build_series
 from candelabra.windows.splits import Split, chronological
@@ -46,24 +47,3 @@ def example_data(candles: Sequence[Candles], recipe: Recipe, seed: int = 0) -> t
     series = tuple(build_series(one, recipe) for one in candles)
     split = chronological([s.close_time for s in series], purge_ms=recipe.purge_ms)
     return FitData(series, tuple(make_targets(s, recipe) for s in series), split.train, split.validation, seed), split
-
-
-def perturbed_after(candles: Candles, time_ms: int, seed: int = 0) -> Candles:
-    """The same candles up to those that close at ``time_ms``; prices, range and volume of every later one changed, and valid."""
-    random = np.random.default_rng(seed)
-    later = candles.close_time > time_ms
-    factor = np.where(later, np.exp(0.3 + random.normal(0, 0.05, len(candles))), 1.0)
-    volume = candles.volume * np.where(later, random.uniform(0, 9, len(candles)), 1.0)
-    wider = np.where(later, np.exp(np.abs(random.normal(0, 0.03, len(candles)))), 1.0)
-    open_, high, low, close = (values * factor for values in candles.values()[:4])
-    high, low = high * wider, low / wider
-    return Candles.of(candles.symbol, candles.timeframe, candles.open_time, open_, high, low, close, volume, candles.missing)
-
-
-def shocked(candles: Candles, size: float = 0.05, row: int = -1) -> Candles:
-    """The same candles with the close of one bar (the newest) moved by ``size``, and its range and volume with it."""
-    open_, high, low, close, volume = (np.array(values) for values in candles.values())
-    close[row] *= 1 + size
-    high[row], low[row] = max(high[row], close[row]), min(low[row], close[row])
-    volume[row] = 3 * volume[row] + 1
-    return Candles.of(candles.symbol, candles.timeframe, candles.open_time, open_, high, low, close, volume, candles.missing)

@@ -69,17 +69,24 @@ def put(store: Store, first: int, last: int) -> series.WriteReport:
 
 
 def kill_writers(root: Path, times: int, seed: int) -> Kills:
-    """Kill -9 a writer at a random moment, look, and let the next go on, as often as said; ``root`` becomes the store."""
+    """Kill -9 a writer at a random moment, look, and let the next go on, as often as said; ``root`` becomes the store.
+
+    The moment lies some writes on and then somewhere in the time that one takes, however busy the machine is.
+    """
     choose, store = random.Random(seed), Store.create(root)
     there = unreadable = lost = wrong = findings = 0
     for number in range(times):
         with _process("write", root, there, number) as writer:
             assert writer.stdout is not None
-            writer.stdout.readline()
-            time.sleep(choose.uniform(0, 0.4))
+            said, lap = [writer.stdout.readline()], 0.05
+            for _ in range(choose.randrange(6)):
+                begun = time.monotonic()
+                said.append(writer.stdout.readline())
+                lap = time.monotonic() - begun
+            time.sleep(choose.uniform(0, 2 * lap))
             writer.send_signal(signal.SIGKILL)
-            said = writer.stdout.read().split()
-        acknowledged = int(said[-1]) if said else there
+            said += writer.stdout.read().split()
+        acknowledged = int(said[-1]) if said[1:] else there
         try:
             got = store.read("BTC/USDT", "1m") if store.series() else numbered_bars(0, 0)
         except CandelabraError:

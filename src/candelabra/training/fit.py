@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from candelabra.training.loop import Progress, TrainingRun, train_network
 from candelabra.training.precision import choose_precision
 from candelabra.training.problem import Problem, earlier_problem, prepare_problem
 from candelabra.training.settings import TrainingSettings
+from candelabra.training.start import adopt
 from candelabra.training.task import NetworkTask
 from candelabra.windows.batches import SequenceBatches, SequencePart
 
@@ -52,8 +53,12 @@ def fit_network(
     folder: Path | None = None,
     progress: Callable[[int], Progress] | None = None,
     anchor: FittedModel | None = None,
+    start: FittedNetwork | None = None,
 ) -> tuple[FittedNetwork, list[TrainingRun]]:
     """Train ``training.seeds`` networks on the training rows of ``data``, stopped early on its validation rows.
+
+    ``start``: networks whose weights are begun from (see `start`), at ``training.start_rate`` of the learning rate and without a rehearsal:
+    keeping them as they are is one of the candidates.
 
     Everything fitted before the weights (scalers, anchor, reference quantiles, target scales) reads training rows only.
     Raises DataError when there is too little history for a sequence.
@@ -66,6 +71,8 @@ def fit_network(
     precision = choose_precision(training.precision)
     stride = max(1, length - masked)
     rehearsed: list[float] = []
+    if start is not None:
+        training = replace(training, rehearsal=0.0, learning_rate=training.learning_rate * training.start_rate)
     earlier = earlier_problem(problem, data, training.rehearsal, length)
     if earlier is not None:
         torch.manual_seed(data.seed)
@@ -81,10 +88,12 @@ def fit_network(
         seed = data.seed + index
         torch.manual_seed(seed)
         module = _build(problem, settings)
+        if start is not None:
+            adopt(module, problem.spec, start, index)
         task = NetworkTask(module, problem, masked, settings, training)
         runs.append(
             train_network(
-                task, batches, training, seed=seed, stride=stride, precision=precision, rehearsed=rehearsed,
+                task, batches, training, seed=seed, stride=stride, precision=precision, rehearsed=rehearsed, begun=start is not None,
                 folder=folder / f"seed-{seed}" if folder else None, progress=progress(index) if progress else None,
             )
         )  # fmt: skip

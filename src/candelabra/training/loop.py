@@ -87,13 +87,15 @@ def train_network(
     stride: int,
     precision: str,
     rehearsed: Sequence[float] = (),
+    begun: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> TrainingRun:
     """Train ``task.module`` and leave it with the averaged weights of the best validation loss.
 
     ``rehearsed``: losses of another training at the same evaluations; where given, the best step is that of the least mean of both, and
-    steps that were not rehearsed do not count.
+    steps that were not rehearsed do not count. ``begun``: the weights were learned elsewhere, so that keeping them as they are, step 0, is
+    judged as well.
 
     With a ``folder``, a checkpoint is written at every evaluation and a training that was interrupted goes on from it, to
     the same bits as if it had not been (same machine, same thread count). ``precision`` is ``float32`` or ``bfloat16`` (autocast).
@@ -108,6 +110,10 @@ def train_network(
         _restore(path, module, optimizer, average, best, state)
     else:
         torch.manual_seed(seed)
+        if begun:
+            state.best_loss, parts = _validate_average(task, average)
+            row = {"step": 0, "train_loss": None, "validation_loss": state.best_loss, "parts": parts, "learning_rate": 0.0}
+            state.history.append({**row, "cpu_seconds": 0.0})
     stream = _stream(batches, settings, seed, stride, state.step)
     cast: AbstractContextManager[Any] = torch.autocast(task.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     board = _board(folder / "tensorboard") if folder and settings.tensorboard else None

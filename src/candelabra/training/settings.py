@@ -19,7 +19,9 @@ class TrainingSettings:
     ``rehearsal``: share of the training range, at its end, foretold by a network trained on what came before; the steps kept are those of
     least mean loss there and on validation, which alone is too short to tell (0: validation alone). ``precision``: ``auto``
     probes whether bf16 pays on this machine; ``compile``: ``on`` runs the network through torch.compile. ``threads`` 0: all cores.
-    ``seeds``: how many networks are trained (their outputs are averaged). What a probe decided is written into the run's config.
+    ``start_from``: a bundle whose weights are begun from instead of random ones, at ``start_rate`` of the learning rate (it must have
+    learned from candles before this run's validation range). ``seeds``: how many networks are trained (their outputs are averaged). What
+    a probe decided is written into the run's config.
     """
 
     sequence_length: int = 384
@@ -38,6 +40,8 @@ class TrainingSettings:
     compile: Literal["off", "on"] = "off"
     threads: int = 0
     tensorboard: bool = False
+    start_from: str = ""
+    start_rate: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("sequence_length", "batch_size", "steps", "evaluate_every", "patience", "seeds"):
@@ -46,7 +50,7 @@ class TrainingSettings:
         for name in ("warmup_steps", "weight_decay", "threads"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"training.{name} = {getattr(self, name)}: it must be at least 0")
-        for name in ("learning_rate", "gradient_clip"):  # a clip of 0 would stop every step
+        for name in ("learning_rate", "gradient_clip", "start_rate"):  # a clip of 0 would stop every step
             if not getattr(self, name) > 0:
                 raise UsageError(f"training.{name} = {getattr(self, name)}: it must be above 0")
         if not 0 <= self.rehearsal <= 0.8:
