@@ -80,8 +80,9 @@ def _atheris(small: bool) -> dict[str, Reading]:
     found = 0 if done.returncode == 0 and runs else 1
     said = f"{int(runs[1]):,} files in {seconds} s" if runs else "it did not run to its end"
     said += f", {edges[-1]} branches of the importers reached" if edges else ""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    note = said if not found else f"{said}; {' / '.join(lines[-12:])}"[:600]
+    _, _, crash = done.stderr.partition("Uncaught Python exception")
+    lines = [line.strip() for line in (crash or done.stderr[-2000:]).splitlines() if line.strip()]
+    note = said if not found else f"{said}; {' / '.join(lines[:30])}"[:1500]
     return {"": Reading(found, "findings", note=note)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 
@@ -262,3 +263,34 @@ def test_other_real_files_are_read(data_folder: Path, name: str, symbol: str, ti
     (got,) = read_candles(real(data_folder, name))
     assert (got.symbol, got.timeframe.name, len(got)) == (symbol, timeframe, bars)
     assert str(got.open_time[0].astype("datetime64[ms]").astype("datetime64[D]")) == first
+
+
+@pytest.mark.parametrize("column", ["note", "volume", "symbol"])
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_quote_that_swallows_lines_refuses_the_file(column: str, closed: bool, packed: bool, truth: Candles, tmp_path: Path) -> None:
+    """A reader takes all that follows an open quote for one cell: the lines in it would be lost without a word."""
+    rows = [f"{t},{o},{h},{low},{c},{v},BTCUSDT,x" for t, o, h, low, c, v in zip(truth.open_time, *truth.values(), strict=True)]
+    cells = rows[5].split(",")
+    at = {"volume": 5, "symbol": 6, "note": 7}[column]
+    cells[at] = f'"{cells[at]}' + ("\n" + 'more"' if closed else "")
+    rows[5] = ",".join(cells)
+    text = "\n".join(["open_time,open,high,low,close,volume,symbol,note", *rows, ""]).encode()
+    path = tmp_path / ("BTCUSDT_1h.csv.gz" if packed else "BTCUSDT_1h.csv")
+    path.write_bytes(gzip.compress(text) if packed else text)
+    with pytest.raises(DataError, match=r"BTCUSDT_1h.csv"):
+        read_candles(path)
+    reading = open_member(members_of(path)[0], Told(), lenient=True)
+    with pytest.raises(DataError, match=r"9\d lines hold \d+ rows: a quote"):
+        list(reading.chunks())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_every_system_are_read_and_counted(end: str, truth: Candles, tmp_path: Path) -> None:
+    text = written("plain", truth)[1].decode().replace("\n", end)
+    path = tmp_path / "BTCUSDT_1h.csv"
+    path.write_bytes(text.encode())
+    assert read_candles(path)[0].open_time.tolist() == truth.open_time.tolist()
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_bytes(text.encode(encoding))
+        assert read_candles(path)[0].open_time.tolist() == truth.open_time.tolist()

@@ -355,3 +355,11 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
     assert told["series"][0]["form"] == "kaggle"
     unused: Callable[..., Told] = Told
     assert unused().form is None
+
+
+def test_trades_of_which_none_can_be_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades.csv"
+    path.write_text("timestamp,id,side,price,amount\n1577836800000,1,s,x,2\n1577836800001,2,s,1,-2\n")
+    report = import_files(path, None, Wishes(exchange="test", timeframe="1s", most_rejected=1.0))
+    assert report.series[0].refused == "none of its 2 rows is a bar"
+    assert report.books.rejected == 2

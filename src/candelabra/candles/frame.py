@@ -97,19 +97,21 @@ class Candles:
         source: str | Timeframe | None = None,
         span: tuple[int, int] | None = None,
         simulated: bool = False,
+        copy: bool = True,
     ) -> Candles:
         """Checked candles from columns; times in ms UTC, on the timeframe's grid.
 
-        ``source`` defaults to the timeframe itself, ``span`` to first open .. last close.
+        ``source`` defaults to the timeframe itself, ``span`` to first open .. last close. ``copy=False`` keeps arrays of the right type as
+        they are and makes them read-only: for arrays that nobody else holds.
 
         >>> c = Candles.of("BTC/USDT", "1h", [0, 3_600_000], [1, 2], [3, 3], [1, 1], [2, 2], [5, 0])
         >>> len(c), int(c.close_time[-1])
         (2, 7200000)
         """
         frame = timeframe(timeframe_)
-        times = _column(open_time, np.int64)
-        values = [_column(v, np.float64) for v in (open_, high, low, close, volume)]
-        lost = np.zeros(len(times), np.int32) if missing is None else _column(missing, np.int32)
+        times = _column(open_time, np.int64, copy)
+        values = [_column(v, np.float64, copy) for v in (open_, high, low, close, volume)]
+        lost = np.zeros(len(times), np.int32) if missing is None else _column(missing, np.int32, copy)
         where = f"{symbol} {frame}"
         for name, column in zip((*VALUE_COLUMNS, "missing"), (*values, lost), strict=True):
             if len(column) != len(times):
@@ -237,8 +239,8 @@ def same_candles(a: Candles, b: Candles) -> bool:
     return a.fingerprint == b.fingerprint
 
 
-def _column(values: ArrayLike | Sequence[float], dtype: type) -> NDArray[Any]:
-    column: NDArray[Any] = np.array(values, dtype=dtype)  # a copy: ours is made read-only
+def _column(values: ArrayLike | Sequence[float], dtype: type, copy: bool) -> NDArray[Any]:
+    column: NDArray[Any] = np.array(values, dtype=dtype) if copy else np.ascontiguousarray(values, dtype=dtype)  # ours is made read-only
     if column.ndim != 1:
         raise DataError(f"a column of candles must be one-dimensional, got shape {column.shape}")
     return column

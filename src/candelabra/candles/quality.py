@@ -114,7 +114,10 @@ def bad_rows(raw: RawCandles) -> dict[str, NDArray[np.bool_]]:
     time, values = raw.open_time, raw.values()
     no_time = time == NO_TIME
     off = np.zeros(len(raw), np.bool_)
-    off[~no_time] = raw.timeframe.floor(time[~no_time]) != time[~no_time]
+    if no_time.any():
+        off[~no_time] = raw.timeframe.floor(time[~no_time]) != time[~no_time]
+    else:
+        off = raw.timeframe.floor(time) != time
     finite = np.logical_and.reduce([np.isfinite(v) for v in values])
     broken = finite & law_breaks(*values)
     again, disputed, disorder = _repeats(time, values, no_time, off)

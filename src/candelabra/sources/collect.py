@@ -153,7 +153,10 @@ def _bars_of(whole: Chunk, reading: Reading, name: str, wanted: Timeframe | None
         )
     order, again = trade_order(whole.time, whole.id, price, amount)
     kept = order[~again]
-    notes = (*reading.notes(), f"{where}: {len(kept):,} trades were made into bars of {wanted}")
+    notes = (
+        *reading.notes(),
+        f"{where}: {len(kept):,} trades were made into bars of {wanted}; the first and the last bar only where whole",
+    )
     if again.any():
         notes += (f"{where}: {int(again.sum())} trades that repeat another exactly were left out",)
     raw = RawCandles.of(trade_bars(Trades.of(name, whole.time[kept], price[kept], amount[kept]), wanted))

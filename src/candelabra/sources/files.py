@@ -66,7 +66,7 @@ def read_with_notes(
     dropped: dict[str, int] = {}
     series = []
     for raw in read_raw(paths, symbol=symbol, timeframe=timeframe, told=told):
-        series.append(settled(raw, on_bad, now_ms if now_ms is not None else int(time.time() * 1000), notes, dropped))
+        series.append(settled(raw, on_bad, now_ms if now_ms is not None else int(time.time() * 1000), notes, dropped, copy=False))
     return series, ReadNotes(tuple(notes), tuple(dropped.items()))
 
 

@@ -78,7 +78,7 @@ def _csv_head(member: Member) -> Head:
     if encoding == "utf8" and b"\0" in data:
         raise DataError(f"{member.name} is not a table that can be read: it holds zero bytes, so it is no text")
     text = data[: len(data) // 2 * 2].decode(encoding, errors="replace").removeprefix("\ufeff")
-    lines = text.splitlines()
+    lines = re.split(r"\r\n|\n|\r", text)  # no other mark ends a line of CSV
     if len(data) >= _BYTES and len(lines) > 1:
         lines = lines[:-1]  # the last one may be cut
     lines = lines[:_LINES] or [""]

@@ -82,6 +82,8 @@ class Settler:
     @cached_property
     def whole(self) -> Span:
         """From when to when trades tell whole bars."""
+        if not self.spans:
+            return 0, 0
         first, last = min(s[0] for s in self.spans.values()), max(s[1] for s in self.spans.values())
         return covered(first, min(last, self.now_ms), self.frame)
 

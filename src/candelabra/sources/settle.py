@@ -162,8 +162,11 @@ def joined(parts: list[RawCandles]) -> RawCandles:
     return whole
 
 
-def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropped: dict[str, int]) -> Candles:
-    """Raw columns as candles: repeats and the forming bar left out, the rest refused or dropped when it is no candle."""
+def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropped: dict[str, int], *, copy: bool = True) -> Candles:
+    """Raw columns as candles: repeats and the forming bar left out, the rest refused or dropped when it is no candle.
+
+    ``copy=False``: the columns are nobody else's, and become those of the candles.
+    """
     what = f"{raw.symbol} {raw.timeframe}"
     notes += raw.notes
 
@@ -223,7 +226,7 @@ def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropp
         span = None
     open_, high, low, close, volume = raw.values()
     columns = (raw.open_time, open_, high, low, close, volume, raw.missing)
-    return Candles.of(raw.symbol, raw.timeframe, *columns, source=raw.source, span=span, simulated=raw.simulated)
+    return Candles.of(raw.symbol, raw.timeframe, *columns, source=raw.source, span=span, simulated=raw.simulated, copy=copy)
 
 
 def _oldest_first(raw: RawCandles) -> tuple[RawCandles, bool]:

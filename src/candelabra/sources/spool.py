@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 __all__ = ["ROWS_IN_MEMORY", "Spool"]
 
-ROWS_IN_MEMORY: Final = 1_000_000
+ROWS_IN_MEMORY: Final = 600_000
 
 
 class Spool:

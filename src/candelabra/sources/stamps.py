@@ -24,6 +24,8 @@ def seen_stamps(times: NDArray[np.int64], frame: Timeframe) -> Stamps:
     known = times[times != NO_TIME]
     if not len(known):
         return "open"
+    if int(frame.floor(int(known[0]))) == int(known[0]):
+        return "open"
     floor = frame.floor(known)
     left = frame.next(floor) - known
     if (floor == known).any():

@@ -45,8 +45,11 @@ def check_import(name: str, content: bytes, *, stored: bool = True, **wishes: An
         except CandelabraError:
             return "refused"
         done = import_files(path, Store.create(Path(folder) / "store"), wanted) if stored else shown
+    lines = _lines_of(name, content, wanted.told)
     for report in (shown, done):
         books = report.books
+        if lines is not None and not report.refused:
+            require(books.rows == lines, f"{name}: {lines} lines and {books.rows} rows in the books")
         require(books.balanced, f"{name}: {books.rows} rows are not {books.kept} kept + {books.rejected} rejected + {books.left_out}")
         listed = sum(report.kinds.values())
         require(listed == books.rejected, f"{name}: {books.rejected} rows were rejected and {listed} listed")
@@ -56,6 +59,23 @@ def check_import(name: str, content: bytes, *, stored: bool = True, **wishes: An
         came = one.added + one.unchanged + one.revised
         require(came == one.bars, f"{name}: {one.symbol} has {one.bars} bars, and {came} came to the store")
     return "refused" if done.refused else "rejected" if done.books.rejected else "kept"
+
+
+def _lines_of(name: str, content: bytes, told: Any) -> int | None:
+    """How many rows a CSV file has by its lines alone (times the symbols side by side); None for other files."""
+    from candelabra.sources.members import Member
+    from candelabra.sources.reading import open_member
+
+    if not name.endswith((".csv", ".txt")) or content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        try:
+            reading = open_member(Member(path, "csv", name), told, lenient=True)
+        except CandelabraError:
+            return None
+    return (len(content.splitlines()) - reading.head.skip) * len(reading.layout.series)
 
 
 def _rows(candles: Candles) -> list[tuple[Any, ...]]:
