@@ -148,7 +148,7 @@ def test_the_command_prints_a_verdict_and_one_json_document(
     words = ["backtest", str(result.folder), "--candles", *files, "--quiet"]
     assert main([*words, "--rule", "threshold:horizon=1h,signal=median,enter=0,side=both", "--fee-bps", "2", "--html", "bt.html"]) == 0
     out = capsys.readouterr().out
-    for due in ("Backtest, net of costs", "break-even cost", "buy-and-hold", "random times", "named by hand", "bt.html", "SIMULATED"):
+    for due in ("Backtest, net of costs", "break-even cost", "buy-and-hold", "random", "named by hand", "bt.html", "SIMULATED"):
         assert due in out, due
     assert "Backtest: what it would have earned" in Path("bt.html").read_text()
     assert main([*words, "--sweep", "--json"]) == 0

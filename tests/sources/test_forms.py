@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from candelabra.candles import Candles, simulate
@@ -294,3 +296,12 @@ def test_line_ends_of_every_system_are_read_and_counted(end: str, truth: Candles
     for encoding in ("utf-8-sig", "utf-16"):
         path.write_bytes(text.encode(encoding))
         assert read_candles(path)[0].open_time.tolist() == truth.open_time.tolist()
+
+
+def test_a_stamp_no_calendar_has_is_a_row_rejected_by_name(tmp_path: Path) -> None:
+    table = pa.table(
+        {"timestamp": pa.array([10**17], pa.timestamp("ms")), **{n: [1.0] for n in ("open", "high", "low", "close", "volume")}}
+    )
+    pq.write_table(table, tmp_path / "BTCUSDT_1h.parquet")
+    with pytest.raises(CandelabraError):
+        read_candles(tmp_path / "BTCUSDT_1h.parquet")

@@ -150,11 +150,9 @@ class Reading:
 
     def _say_times(self, column: Any, time: NDArray[np.int64], unreadable: dict[int, str]) -> None:
         for at in np.flatnonzero(time == NO_TIME):
-            cell = column[int(at)].as_py()
-            if cell not in (None, ""):
-                unreadable.setdefault(
-                    int(at), f"column {self.layout.time!r} holds {str(cell)[:60]!r}, which is no time of this file's form"
-                )
+            cell = _shown(column[int(at)])
+            if cell:
+                unreadable.setdefault(int(at), f"column {self.layout.time!r} holds {cell[:60]!r}, which is no time of this file's form")
 
     def _listed(self, whole: Chunk, one: SeriesColumns) -> Chunk:
         """The rows of a symbol beside others, without those where all its cells are empty."""
@@ -231,3 +229,12 @@ def _has_thousands(column: Any) -> bool:
     except DataError:
         return True
     return False
+
+
+def _shown(cell: Any) -> str:
+    """A cell for people; a stamp that no calendar has, as a damaged file may hold, by its number."""
+    try:
+        value = cell.as_py()
+    except (OverflowError, ValueError):
+        value = cell.value
+    return "" if value is None else str(value)

@@ -303,6 +303,7 @@ class Series:
     def _begun(self, simulated: bool) -> Manifest:
         """The manifest, made with an empty tail when this is the first write."""
         if not self.exists():
+            self.sweep()
             if (self.folder / TAIL).exists():  # left by a writer killed while it began
                 aside(self.folder, TAIL)
             manifest = Manifest(self.exchange, self.symbol, self.timeframe.name, simulated, create_tail(self.folder, simulated))
