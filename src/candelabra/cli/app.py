@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from candelabra import __version__
-from candelabra.cli import bundles, check, doctor, features, forecast, journeys, settings
+from candelabra.cli import bundles, check, doctor, features, forecast, journeys, serve, settings
 
 __all__ = ["app"]
 
@@ -41,6 +41,7 @@ app.add_typer(features.app, name="features")
 app.command("train")(journeys.train)
 app.command("evaluate")(journeys.evaluate)
 app.command("forecast")(forecast.forecast)
+app.command("serve")(serve.serve)
 app.add_typer(bundles.app, name="bundle")
 app.add_typer(settings.app, name="config")
 app.command("doctor")(doctor.doctor)
