@@ -35,7 +35,7 @@ def ohlcv(data_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed bundle like those of `train`, in small: an ensemble of `arms` (1h with 4h) and EWMA; `example_candles` are its market."""
+    """A sealed bundle like those of `train`, in small: an ensemble of `arms` (1h with 4h) and yesterday's volatility; `example_candles` are its market."""
     import torch
 
     from candelabra.bundles.format import seal
@@ -65,7 +65,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in network.modules[0].parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    ensemble = combine({"arms": network, "ewma": new_model("ewma").fit(data)}, data)
+    ensemble = combine({"arms": network, "persistence": new_model("persistence").fit(data)}, data)
     folder = tmp_path_factory.mktemp("product")
     draft = folder / "draft"
     ensemble.save(draft / "parts" / "ensemble")
