@@ -11,9 +11,9 @@ import pytest
 
 import candelabra
 
-HEAVY = ("torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "numba", "pyarrow", "plotly", "scipy", "onnxruntime")
+HEAVY = ("torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "uvicorn", "numba", "pyarrow", "plotly", "scipy", "onnxruntime")
 VERBS = (
-    [], ["demo"], ["check"], ["train"], ["evaluate"], ["forecast"], ["doctor"],
+    [], ["demo"], ["check"], ["train"], ["evaluate"], ["forecast"], ["serve"], ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
     ["config"], ["config", "show"], ["config", "schema"], ["config", "init"],
@@ -70,7 +70,7 @@ WITHOUT_NETWORKS = (
     "candelabra.windows.recipe", "candelabra.windows.targets", "candelabra.windows.splits", "candelabra.metrics.forecast",
     "candelabra.models.base", "candelabra.models.settings", "candelabra.models.registry", "candelabra.models.linear",
     "candelabra.models.boosting", "candelabra.models.ensemble", "candelabra.training.settings", "candelabra.bundles.predictor",
-    "candelabra.evaluation.skill", "candelabra.report.page", "candelabra.config.text", "candelabra.pipeline.material",
+    "candelabra.bundles.stream", "candelabra.serving.run", "candelabra.evaluation.skill", "candelabra.report.page", "candelabra.config.text", "candelabra.pipeline.material",
 )  # fmt: skip
 
 

@@ -80,11 +80,11 @@ def test_how_the_service_is_counts_forecasts(ask: Ask, body: dict[str, Any], pre
     assert after["last_as_of_ms"] == body["candles"]["15m"]["open_time"][-1] + 900_000
 
 
-def test_what_the_bundle_needs_is_said(ask: Ask, predictor: Predictor) -> None:
+def test_what_the_bundle_needs_is_said(ask: Ask, predictor: Predictor, market: Candles) -> None:
     told = ask("GET", "/v1/bundle").json()
     assert told["needs"] == predictor.manifest.needs
     assert (told["base"], told["coarse"], told["horizons"]) == ("1h", ["4h"], ["1h", "6h"])
-    assert told["sequence"]["features"] == told["features"]["1h"]
+    assert told["sequence"]["features"] == list(predictor.series(market).features["1h"].names)
     assert told["sequence"]["rows"] == 11  # 2 layers of 6 bars
 
 
@@ -133,6 +133,7 @@ def test_a_sequence_with_the_market_s_own_volatility_says_what_the_network_says_
     module = load(product / "parts" / "ensemble" / "arms").modules[0]
     x = asked.network.spec.scalers["1h"].transform(np.asarray(sequence, np.float32))
     silent = {"1h": torch.from_numpy(x)[None], "4h": torch.zeros(1, 1, module.layout.channels["4h"])}
+    silent["15m"] = torch.zeros(1, len(x), module.layout.channels["15m"])
     with torch.inference_mode():
         quantiles, _ = module.head(module.hidden(silent, {"1h>4h": torch.full((1, len(x)), -1)})[:, -1])
     told = asked.forecast(sequence, volatility=0.01).quantiles[0]

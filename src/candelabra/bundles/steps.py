@@ -85,7 +85,7 @@ class NetworkSteps:
         graphs = {tf: folder / f"step-{index}-{tf}.onnx" for tf in coarse}
         self._arms = {tf: _Arm(graph) for tf, graph in graphs.items() if graph.is_file()}
         for tf in coarse:
-            if tf not in self._arms and f"say:{tf}" not in self._base.inputs:
+            if tf not in self._arms and f"x:{tf}" not in self._base.inputs:  # rows of coarse bars may go to the base step as they are
                 raise BundleError(f"{folder} has no step graph of the {tf} arm: restore the sealed bundle")
 
     @property
@@ -116,8 +116,9 @@ class NetworkSteps:
 
     def _readers(self, timeframe: str) -> Iterator[Floats]:
         """Inputs that hold what an arm said: the base step's, or in a hierarchy the next finer arm's."""
-        if f"say:{timeframe}" in self._base.inputs:
-            yield self._base.inputs[f"say:{timeframe}"]
+        for name in (f"say:{timeframe}", f"x:{timeframe}"):
+            if name in self._base.inputs:
+                yield self._base.inputs[name]
         place = self._coarse.index(timeframe)
         finer = self._arms.get(self._coarse[place - 1]) if place else None
         if finer is not None and "above" in finer.inputs:

@@ -63,7 +63,7 @@ def create_app(predictor: Predictor, settings: ServingSettings | None = None) ->
     app.router.redirect_slashes = False
     app.add_middleware(Limits, body_bytes=limit, seconds=chosen.read_seconds)
     _answer_errors(app)
-    given = document.examples(service.bundle(limit))
+    given = document.examples(service.bundle(limit), predictor.recipe.timeframes[0])
 
     @app.post(
         "/v1/forecast", summary="Forecast from raw candles", response_model=None,

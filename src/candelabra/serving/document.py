@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from candelabra.candles.timeframe import Timeframe
 from candelabra.serving.answers import BundleAnswer, ForecastAnswer, Health, PredictAnswer
 from candelabra.serving.bodies import ForecastBody, PredictBody
 from candelabra.serving.refusals import ErrorAnswer
@@ -31,17 +32,17 @@ def components() -> dict[str, Any]:
     return msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")[1]
 
 
-def examples(bundle: BundleAnswer) -> dict[str, dict[str, Any]]:
-    """Bodies for this bundle, shortened to two bars."""
-    first, second = 1_700_000_000_000 // 86_400_000 * 86_400_000, 1_700_000_000_000 // 86_400_000 * 86_400_000 + 86_400_000
-    rows = [[first, 100.0, 102.0, 99.5, 101.0, 12.5], [second, 101.0, 101.5, 100.0, 100.5, 9.0]]
+def examples(bundle: BundleAnswer, finest: Timeframe) -> dict[str, dict[str, Any]]:
+    """Bodies for this bundle, shortened to two bars of the ``finest`` timeframe that it is made of."""
+    first = int(finest.floor(1_700_000_000_000))
+    rows = [[first, 100.0, 102.0, 99.5, 101.0, 12.5], [int(finest.next(first)), 101.0, 101.5, 100.0, 100.5, 9.0]]
     names = ("open_time", "open", "high", "low", "close", "volume")
     columns = {name: [row[k] for row in rows] for k, name in enumerate(names)}
     width = len(bundle.sequence.features) if bundle.sequence else 3
     symbol = bundle.symbols[0] if bundle.symbols else "BTC/USDT"
     forecast = {
-        "columns": {"summary": "columns, shortened", "value": {"symbol": symbol, "candles": {bundle.base: columns}}},
-        "rows": {"summary": "rows, as exchanges give them, shortened", "value": {"symbol": symbol, "candles": {bundle.base: rows}}},
+        "columns": {"summary": "columns, shortened", "value": {"symbol": symbol, "candles": {finest.name: columns}}},
+        "rows": {"summary": "rows, as exchanges give them, shortened", "value": {"symbol": symbol, "candles": {finest.name: rows}}},
     }
     sequence = {"sequence": [[0.1] * width, [-0.2] * width]}
     predict = {

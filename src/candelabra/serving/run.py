@@ -11,7 +11,7 @@ from collections.abc import Callable
 import uvicorn
 
 from candelabra.bundles.predictor import Predictor
-from candelabra.errors import UsageError
+from candelabra.errors import SourceError, UsageError
 from candelabra.serving.api import ServingSettings, create_app
 
 __all__ = ["open_socket", "serve"]
@@ -76,4 +76,6 @@ async def _run(server: _Server, listening: socket.socket, url: str, ready: Calla
     if server.started:
         ready(url)
     await serving
+    if not server.started:
+        raise SourceError("the server did not start: what it said is above")
     return signal.SIGINT in caught

@@ -150,7 +150,7 @@ def export_steps(network: ArmsNetwork, folder: Path, index: int) -> list[Path]:
     """Write ``step-<index>.onnx`` for the base arm and ``step-<index>-<timeframe>.onnx`` for each coarse encoder into ``folder``.
 
     All sizes are fixed. Inputs of the base step: ``x:<base>`` and ``x:<fine>`` ``(1, channels)``, ``say:<coarse>`` (``cross``: its key and
-    value ``(2, width)``; ``hierarchical``: the state of the nearest coarse arm; ``concat``: the coarse bar's row), ``cos sin empty`` and
+    value ``(2, width)``; ``hierarchical``: the state of the nearest coarse arm; ``concat``: ``x:<coarse>``, its row), ``cos sin empty`` and
     ``keys:<layer> values:<layer>``; outputs ``quantiles volatility kept``. A coarse step gives ``say`` and ``kept`` ``(layers, 2, heads, 1,
     size)``, and in a hierarchy reads ``above``, what the next coarser arm said.
     """
@@ -169,8 +169,10 @@ def export_steps(network: ArmsNetwork, folder: Path, index: int) -> list[Path]:
     base = _BaseStep(network, says).eval()
     inputs = {f"x:{tf}": torch.zeros(1, layout.channels[tf]) for tf in (layout.base, *layout.fine)}
     for tf in says:
-        shape = {"cross": (2, settings.width), "hierarchical": (1, settings.coarse_width), "concat": (1, layout.channels[tf])}
-        inputs[f"say:{tf}"] = torch.zeros(*shape[settings.fusion])
+        if settings.fusion == "concat":
+            inputs[f"x:{tf}"] = torch.zeros(1, layout.channels[tf])
+        else:
+            inputs[f"say:{tf}"] = torch.zeros(2, settings.width) if settings.fusion == "cross" else torch.zeros(1, settings.coarse_width)
     paths.append(folder / f"step-{index}.onnx")
     to_onnx(base, inputs | base.steps.example(), ("quantiles", "volatility", "kept"), paths[-1])
     return paths
