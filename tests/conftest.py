@@ -35,7 +35,10 @@ def ohlcv(data_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed bundle like those of `train`, in small: an ensemble of `arms` (1h with 4h) and yesterday's volatility; `example_candles` are its market."""
+    """A sealed bundle like those of `train`, in small: an ensemble of `arms` (1h, 4h) and yesterday's volatility.
+
+    `example_candles("15m", 4 * 1400, seed=3)` are its market.
+    """
     import torch
 
     from candelabra.bundles.format import seal

@@ -11,7 +11,21 @@ import pytest
 
 import candelabra
 
-HEAVY = ("torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "uvicorn", "numba", "pyarrow", "plotly", "scipy", "onnxruntime")
+HEAVY = (
+    "torch",
+    "transformers",
+    "lightgbm",
+    "ccxt",
+    "pandas",
+    "polars",
+    "fastapi",
+    "uvicorn",
+    "numba",
+    "pyarrow",
+    "plotly",
+    "scipy",
+    "onnxruntime",
+)
 VERBS = (
     [], ["demo"], ["check"], ["train"], ["evaluate"], ["forecast"], ["serve"], ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
@@ -70,7 +84,8 @@ WITHOUT_NETWORKS = (
     "candelabra.windows.recipe", "candelabra.windows.targets", "candelabra.windows.splits", "candelabra.metrics.forecast",
     "candelabra.models.base", "candelabra.models.settings", "candelabra.models.registry", "candelabra.models.linear",
     "candelabra.models.boosting", "candelabra.models.ensemble", "candelabra.training.settings", "candelabra.bundles.predictor",
-    "candelabra.bundles.stream", "candelabra.serving.run", "candelabra.evaluation.skill", "candelabra.report.page", "candelabra.config.text", "candelabra.pipeline.material",
+    "candelabra.bundles.stream", "candelabra.serving.run",
+    "candelabra.evaluation.skill", "candelabra.report.page", "candelabra.config.text", "candelabra.pipeline.material",
 )  # fmt: skip
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import Any
+from importlib import metadata
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from candelabra import __version__
 from candelabra.bundles.predictor import Predictor
 from candelabra.bundles.sequence import SequenceForecaster
 from candelabra.candles.frame import Candles
@@ -19,7 +19,9 @@ from candelabra.models.base import QUANTILE_LEVELS
 from candelabra.serving.bodies import PredictBody
 from candelabra.windows.recipe import features_of
 
-__all__ = ["BundleAnswer", "ForecastAnswer", "Health", "PredictAnswer", "SequenceNeeds", "Service"]
+__all__ = ["VERSION", "BundleAnswer", "ForecastAnswer", "Health", "PredictAnswer", "SequenceNeeds", "Service"]
+
+VERSION: Final = metadata.version("candelabra")
 
 
 class ForecastAnswer(msgspec.Struct):
@@ -175,7 +177,7 @@ class Service:
         manifest = self.predictor.manifest
         with self._lock:
             return Health(
-                "ready", manifest.id, manifest.model, manifest.simulated, __version__, self._started_ms, self._forecasts, self._last_ms,
+                "ready", manifest.id, manifest.model, manifest.simulated, VERSION, self._started_ms, self._forecasts, self._last_ms,
                 self._last_as_of_ms, waiting,
             )  # fmt: skip
 

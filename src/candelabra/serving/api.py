@@ -13,11 +13,10 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
-from candelabra import __version__
 from candelabra.bundles.predictor import Predictor
 from candelabra.errors import BundleError, CandelabraError
 from candelabra.serving import document
-from candelabra.serving.answers import BundleAnswer, ForecastAnswer, Health, PredictAnswer, Service
+from candelabra.serving.answers import VERSION, BundleAnswer, ForecastAnswer, Health, PredictAnswer, Service
 from candelabra.serving.bodies import ForecastBody, PredictBody, candles_of, parse
 from candelabra.serving.limits import Limits
 from candelabra.serving.refusals import Refusal, json_response, refusal_of
@@ -59,7 +58,7 @@ def create_app(predictor: Predictor, settings: ServingSettings | None = None) ->
         yield
         worker.close()
 
-    app = FastAPI(title="candelabra", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="candelabra", version=VERSION, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.add_middleware(Limits, body_bytes=limit, seconds=chosen.read_seconds)
     _answer_errors(app)
