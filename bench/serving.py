@@ -32,6 +32,7 @@ def make() -> Path:
     import torch
 
     from candelabra.bundles.format import seal
+    from candelabra.candles.timeframe import Timeframe
     from candelabra.features.scaling import ScalerSettings
     from candelabra.metrics.calibration import Calibration
     from candelabra.models.base import FitData
@@ -63,7 +64,8 @@ def make() -> Path:
         "feature_versions": {tf: t.version for tf, t in series.features.items()},
     }  # fmt: skip
     seal(draft, _KEPT / "bundle", values)
-    own = candles.rows(slice(-min(_BARS, needs["1h"] + 200), None))
+    longest = max(bars * Timeframe(tf).milliseconds for tf, bars in needs.items()) // 3_600_000
+    own = candles.rows(slice(-(longest + 72), None))
     names = ("open", "high", "low", "close", "volume")
     columns = {"open_time": own.open_time.tolist()} | {n: v.tolist() for n, v in zip(names, own.values(), strict=True)}
     (_KEPT / "body.json").write_text(json.dumps({"symbol": own.symbol, "candles": {"1h": columns}}))
