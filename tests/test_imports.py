@@ -11,9 +11,12 @@ import pytest
 
 import candelabra
 
-HEAVY = ("torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "numba", "pyarrow", "plotly", "scipy", "onnxruntime")
+HEAVY = (
+    "torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "uvicorn", "numba", "pyarrow", "plotly", "scipy",
+    "onnxruntime",
+)  # fmt: skip
 VERBS = (
-    [], ["demo"], ["check"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["doctor"],
+    [], ["demo"], ["check"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
     ["config"], ["config", "show"], ["config", "schema"], ["config", "init"],
@@ -74,7 +77,7 @@ WITHOUT_NETWORKS = (
     "candelabra.models.boosting", "candelabra.models.ensemble", "candelabra.training.settings", "candelabra.bundles.predictor",
     "candelabra.evaluation.skill", "candelabra.evaluation.subjects", "candelabra.evaluation.layers", "candelabra.trading.study",
     "candelabra.trading.sweep", "candelabra.report.certificate", "candelabra.report.page", "candelabra.config.text",
-    "candelabra.pipeline.material",
+    "candelabra.pipeline.material", "candelabra.bundles.stream", "candelabra.serving.run",
 )  # fmt: skip
 
 

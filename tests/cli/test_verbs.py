@@ -33,6 +33,7 @@ OPTIONS = {
                  "--take", "--sweep", "--html", "--quantstats", "--symbol", "--timeframe", "--json", "--quiet"},
     "audit": {"--as", "--bars", "--candles", "--fresh", "--html", "--json", "--late", "--quiet", "--refit", "--seed", "--symbol",
               "--timeframe", "--warm-up"},
+    "serve": {"--host", "--port", "--body-limit", "--queue", "--json"},
     "doctor": {"--data", "--json"},
     "features list": {"--json"},
     "features explain": {"--timeframe", "--json"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,13 +108,16 @@ class Predictor:
         past = [c.between(end_ms=at) for c in candles] if at is not None else candles
         if not any(len(c) for c in past):
             raise DataError(f"{candles[0].symbol}: no candle has closed by {format_time(at or 0)}: the first closes later")
-        series = self.series([self._cut(c, past) for c in past])
+        series = self.series(self.cut(past))
+        self.require_enough(series)
         row = len(series) - 1
-        # with less than this, features and states are not final: the answer would change with the history given
-        enough = all(len(series.candles[tf]) >= bars for tf, bars in self.manifest.needs.items())
-        output = self.outputs(series, np.array([row])) if enough else None
-        if output is None or not np.isfinite(output.log_volatility).all():
+        output = self.outputs(series, np.array([row]))
+        if not np.isfinite(output.log_volatility).all():
             raise DataError(self._too_short(series))
+        return self.prediction(series, row, output, newest)
+
+    def prediction(self, series: Series, row: int, output: ModelOutput, newest_ms: int) -> Prediction:
+        """What ``output``, one calibrated forecast made at base row ``row``, says to people."""
         close, as_of = float(series.base_candles.close[row]), int(series.close_time[row])
         quantiles = output.quantiles[0].astype(float)
         variance = self.calibration.variance(output.log_volatility[0].astype(float))
@@ -131,14 +134,22 @@ class Predictor:
             log_volatility=tuple(output.log_volatility[0].astype(float).tolist()),
             bundle=self.manifest.id,
             simulated=self.manifest.simulated,
-            newest_ms=newest,
+            newest_ms=newest_ms,
             regimes={},
         )
 
-    def _cut(self, candles: Candles, past: list[Candles]) -> Candles:
-        """The part of ``candles`` that a forecast needs: back to the oldest bar of any timeframe the model reads."""
-        start = min(_start(past, Timeframe(tf), bars) for tf, bars in self.manifest.needs.items())
-        return candles.between(start_ms=start)
+    def cut(self, candles: list[Candles], needs: Mapping[str, int] | None = None) -> list[Candles]:
+        """The newest part of candles that a forecast needs (or ``needs`` bars of each timeframe): back to the oldest bar read."""
+        start = min(_start(candles, Timeframe(tf), bars) for tf, bars in (self.manifest.needs if needs is None else needs).items())
+        return [c.between(start_ms=start) for c in candles]
+
+    def require_enough(self, series: Series) -> None:
+        """DataError when there are fewer candles than a forecast needs.
+
+        With fewer, features and states are not final: the answer would change with the history given.
+        """
+        if not all(len(series.candles[tf]) >= bars for tf, bars in self.manifest.needs.items()):
+            raise DataError(self._too_short(series))
 
     def _too_short(self, series: Series) -> str:
         lines = []

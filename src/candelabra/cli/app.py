@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from candelabra import __version__
-from candelabra.cli import audit, backtest, bundles, check, doctor, features, forecast, importing, journeys, settings, store
+from candelabra.cli import audit, backtest, bundles, check, doctor, features, forecast, importing, journeys, serve, settings, store
 
 __all__ = ["app"]
 
@@ -44,6 +44,7 @@ app.command("evaluate")(journeys.evaluate)
 app.command("forecast")(forecast.forecast)
 app.command("backtest")(backtest.backtest)
 app.command("audit")(audit.audit)
+app.command("serve")(serve.serve)
 app.add_typer(bundles.app, name="bundle")
 app.add_typer(settings.app, name="config")
 app.add_typer(store.app, name="store")

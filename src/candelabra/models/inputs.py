@@ -42,7 +42,7 @@ class InputSpec:
     ``coarse`` from fine to coarse; ``fine``: how many bars of each finer timeframe make a base bar; ``flat``:
     coarse features are placed beside the base features at each base bar (networks with one encoder); ``volatility_scale``
     ``(horizons,)``: sd of (log volatility - anchor) on
-    train.
+    train; ``typical_log_volatility`` ``(horizons,)``: the anchor's median on train (None in bundles sealed before it was kept).
     """
 
     base: str
@@ -53,6 +53,7 @@ class InputSpec:
     anchor: FittedModel
     volatility_scale: NDArray[np.float32]
     flat: bool = False
+    typical_log_volatility: NDArray[np.float64] | None = None
 
     def prepare(self, series: Series) -> Prepared:
         """Arrays of a whole series; nothing in row t reads a bar not closed by then."""
@@ -88,6 +89,7 @@ class InputSpec:
             "scalers": {tf: scaler.to_dict() for tf, scaler in self.scalers.items()},
             "volatility_scale": self.volatility_scale.astype(float).tolist(),
             "flat": self.flat,
+            "typical_log_volatility": None if self.typical_log_volatility is None else self.typical_log_volatility.tolist(),
         }
 
     @classmethod
@@ -103,6 +105,7 @@ class InputSpec:
                 anchor,
                 np.asarray(content["volatility_scale"], np.float32),
                 bool(content["flat"]),
+                None if content.get("typical_log_volatility") is None else np.asarray(content["typical_log_volatility"], np.float64),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"these are not a network's inputs ({error!r}): the bundle is damaged, seal it again") from error

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +11,8 @@ from torch import Tensor, nn
 from candelabra.models.arms import ArmsNetwork
 from candelabra.models.inputs import windows_needed
 from candelabra.models.network import FittedNetwork, Network
+from candelabra.training.export_steps import export_steps
+from candelabra.training.onnx_graph import to_onnx
 
 __all__ = ["export_graphs"]
 
@@ -33,7 +31,7 @@ class _Newest(nn.Module):
 
 
 def export_graphs(fitted: FittedNetwork, folder: Path) -> list[Path]:
-    """Write ``graph-<k>.onnx`` per network into ``folder``: windows of scaled rows in, the newest bar's outputs out.
+    """Write ``graph-<k>.onnx`` per network: windows of scaled rows in, the newest bar's outputs out; and the steps of `arms`.
 
     Inputs ``x:<timeframe>`` float32 ``(1, bars, channels)`` and ``asof:<link>`` int64 ``(1, finer bars)``; outputs ``quantiles`` and
     ``volatility``. All sizes are fixed (`windows_needed`): one window at a time has the same bits in any company, and symbolic sizes
@@ -45,6 +43,8 @@ def export_graphs(fitted: FittedNetwork, folder: Path) -> list[Path]:
         path = folder / f"graph-{index}.onnx"
         _export(module, fitted, path)
         paths.append(path)
+        if isinstance(module, ArmsNetwork):
+            paths += export_steps(module, folder, index)
     return paths
 
 
@@ -58,27 +58,6 @@ def _export(module: Network, fitted: FittedNetwork, path: Path) -> None:
         links = {f"{f}>{c}": lengths[f] for f, c in spec.links}
     else:
         lengths, widths, links = {spec.base: base}, {spec.base: module.layout.channels}, {}
-    arrays = [torch.zeros(1, n, widths[tf]) for tf, n in lengths.items()]
-    arrays += [torch.zeros(1, n, dtype=torch.int64) for n in links.values()]
-    names = [f"x:{tf}" for tf in lengths] + [f"asof:{link}" for link in links]
-    newest = _Newest(module, tuple(lengths), tuple(links)).eval()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            newest, tuple(arrays), str(path), dynamo=True, optimize=False, external_data=False, verbose=False, input_names=names,
-            output_names=["quantiles", "volatility"],
-        )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
-    """The exporter's advice is for its own developers."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    inputs = {f"x:{tf}": torch.zeros(1, n, widths[tf]) for tf, n in lengths.items()}
+    inputs |= {f"asof:{link}": torch.zeros(1, n, dtype=torch.int64) for link, n in links.items()}
+    to_onnx(_Newest(module, tuple(lengths), tuple(links)).eval(), inputs, ("quantiles", "volatility"), path)

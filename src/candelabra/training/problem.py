@@ -64,6 +64,7 @@ def prepare_problem(data: FitData, settings: ArmsSettings | Gpt2Settings, scalin
     reference = np.nanquantile(z, QUANTILE_LEVELS, axis=0).T
     reference = np.maximum.accumulate(reference + np.arange(reference.shape[1]) * 1e-6, axis=1)
     answers = [np.concatenate([r, v / scale], axis=1).astype(np.float32) for r, v in zip(returns, residuals, strict=True)]
+    anchors = np.concatenate([p.anchor[rows] for p, rows in zip(prepared, train, strict=True)])
     extra = _auxiliary(data, train)
     targets = []
     for answer, more, rows in zip(answers, extra, train, strict=True):
@@ -74,7 +75,7 @@ def prepare_problem(data: FitData, settings: ArmsSettings | Gpt2Settings, scalin
         _validation_rows(rows[rows >= p.first], spec.flat, len(prepared)) for p, rows in zip(prepared, data.validation_rows, strict=True)
     ]
     return Problem(
-        spec=replace(spec, volatility_scale=scale),
+        spec=replace(spec, volatility_scale=scale, typical_log_volatility=np.nanmedian(anchors, axis=0)),
         prepared=prepared,
         targets=tuple(targets),
         spans=tuple((p.first, int(rows[-1]) + 1 if len(rows) else p.first) for p, rows in zip(prepared, train, strict=True)),

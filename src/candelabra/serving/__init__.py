@@ -1,0 +1,1 @@
+"""Predictions to people and programs: a sealed bundle behind HTTP, on this machine alone."""
