@@ -75,7 +75,7 @@ def ask():
     for line in iter(os.fdopen(reading).readline, ""):
         if '"url"' in line:
             url = json.loads("{" + line.strip().rstrip(",") + "}")["url"]
-            break
+            break  # which closes the pipe: the server must not mind
     with open(sys.argv[2], "rb") as file:
         sent = urllib.request.Request(url + "/v1/forecast", file.read(), {"content-type": "application/json"})
     status.append(urllib.request.urlopen(sent).status)
@@ -101,7 +101,7 @@ def test_the_serving_process_has_no_torch(product: Path, body: dict[str, Any], t
         env={**os.environ},
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [0, [200], []]
+    assert json.loads(done.stdout) == [0, [200], []], done.stderr
 
 
 @pytest.mark.parametrize(

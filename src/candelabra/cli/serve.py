@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,9 +42,12 @@ def serve(
         predictor = Predictor.open(bundle_folder(bundle))
 
         def ready(url: str) -> None:
-            if as_json:
-                emit_json("serve", {"url": url, "bundle": predictor.manifest.id, "model": predictor.manifest.model})
-            sys.stdout.flush()  # whoever waits for the address reads a pipe
+            try:
+                if as_json:
+                    emit_json("serve", {"url": url, "bundle": predictor.manifest.id, "model": predictor.manifest.model})
+                sys.stdout.flush()  # whoever waits for the address reads a pipe
+            except BrokenPipeError:  # and may stop reading once it is known: no reason to stop serving
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             err().print(f"serving {predictor.manifest.id} ({predictor.manifest.model}) at {url}, described at {url}/docs; Ctrl-C ends it")
 
         settings = ServingSettings(body_limit=0 if body_limit is None else round(body_limit * 2**20), queue=queue)
