@@ -33,6 +33,9 @@ def serve(
         raise UsageError(f"--body-limit {body_limit:g}: a size from 0.001 to 1024 MiB is needed")
     if queue < 0:
         raise UsageError(f"--queue {queue}: a number of at least 0 is needed")
+    from candelabra.serving.kernels import skip_blas_probe
+
+    skip_blas_probe()
     from candelabra.bundles.predictor import Predictor
     from candelabra.serving.api import ServingSettings
     from candelabra.serving.run import open_socket

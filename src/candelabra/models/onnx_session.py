@@ -20,6 +20,7 @@ def open_session(graph: bytes | Path, what: str) -> Any:
     # One thread: partial sums of several would make an answer depend on how many rows are asked for at once.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_mem_pattern = False  # one block planned ahead for the next run: 20 MiB more and no faster
     try:
         return onnxruntime.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exception classes share no public base
