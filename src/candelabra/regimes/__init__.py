@@ -1,0 +1,1 @@
+"""The language of segments: learning sets, labellers, decoders and the statechart of regimes."""
