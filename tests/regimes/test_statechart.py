@@ -97,11 +97,13 @@ def test_changes_are_told_once_the_bar_is_done_the_shortest_timeframe_first() ->
     assert heard[2:] == []
     live.send("1h", 6 * HOUR, sure(2, 0.7))
     assert heard[2][0] == RegimeChange("1h", 6 * HOUR, "bullish", "consolidation", 2, 0.7)
+    live.send("1h", 7 * HOUR, sure(0))
+    assert [c.timeframe for c in live.send_bar(8 * HOUR, {"4h": sure(0), "1h": sure(0)})] == ["1h", "4h"], "whichever changed last"
     end()
     end()
-    live.send("4h", 8 * HOUR, sure(0))
-    assert len(heard) == 3
-    assert live.time_ms == {"1h": 6 * HOUR, "4h": 8 * HOUR}
+    live.send("4h", 12 * HOUR, sure(1))
+    assert len(heard) == 5
+    assert live.time_ms == {"1h": 8 * HOUR, "4h": 12 * HOUR}
 
 
 def test_bars_before_the_first_known_one_count_as_unknown() -> None:

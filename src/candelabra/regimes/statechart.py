@@ -122,7 +122,8 @@ class RegimeChart:
         self._machine.send("bar", bars=bars)
         for name in bars:
             self._times[name] = int(time_ms)
-        made = tuple(self._memory.changes)
+        # the library takes regions in the order in which their states were entered last
+        made = tuple(sorted(self._memory.changes, key=lambda change: self.timeframes.index(change.timeframe)))
         for change in made:
             for callback in tuple(self._listeners):
                 callback(change)
