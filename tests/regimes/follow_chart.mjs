@@ -9,13 +9,14 @@ if (chart.version !== version) throw new Error(`chart ${chart.version}, runtime 
 const machine = setup(implementations({ assign, emit })).createMachine(chart);
 const snapshot = stream.position ? machine.resolveState(stream.position) : undefined;
 const actor = createActor(machine, { snapshot }).start();
-const changes = [], states = [];
+const changes = [], states = [], contexts = [];
 actor.on('CHANGE', ({ type, ...change }) => changes.push(change));
 const start = process.cpuUsage();
 for (const bar of stream.bars) {
   actor.send({ type: 'BAR', ...bar });
-  states.push(actor.getSnapshot().value);
+  const { value, context } = actor.getSnapshot();
+  states.push(value);
+  contexts.push(context);
 }
 const { user, system } = process.cpuUsage(start);
-const { value, context } = actor.getSnapshot();
-process.stdout.write(JSON.stringify({ states, changes, end: { value, context }, micros: (user + system) / stream.bars.length }));
+process.stdout.write(JSON.stringify({ states, contexts, changes, micros: (user + system) / stream.bars.length }));

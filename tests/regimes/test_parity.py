@@ -75,6 +75,10 @@ def bars() -> list[tuple[int, dict[str, NDArray[np.float64]]]]:
     return made
 
 
+def counted(run: HysteresisRun) -> list[tuple[int, ...]]:
+    return list(zip(run.age.tolist(), run.candidate.tolist(), run.count.tolist(), strict=True))
+
+
 def on_base(frame: str, code: NDArray[np.int16]) -> list[str | None]:
     """The label of a timeframe at each base bar: of its last closed bar."""
     closed = (np.arange(1, BARS + 1) * HOUR) // Timeframe(frame).milliseconds
@@ -141,24 +145,27 @@ def test_three_machines_say_the_same_on_every_bar(runs: dict[str, HysteresisRun]
     exported = json.loads(json.dumps(to_xstate(live)))
     moves = bars()
     half = BARS // 2 + 1
-    states, changes, position = [], [], None
+    states, counters, changes, position = [], [], [], None
     for t, (close, heard) in enumerate(moves):
         if t == half:
             position = xstate_position(live)
         changes += live.send_bar(close, heard)
         states.append(live.regimes)
+        counters.append(xstate_position(live)["context"])
     told = in_node(xstate, tmp_path, exported, moves)
     titles = {f: {None: exported["states"][f]["initial"]} | {label: label for label in LABELS[f]} for f in FRAMES}
     for frame in FRAMES:
         compiled = on_base(frame, runs[frame].code)
         assert [s[frame] for s in states] == compiled
+        closed = [t for t, (_, heard) in enumerate(moves) if frame in heard]
+        assert [tuple(counters[t][frame].values()) for t in closed] == counted(runs[frame])
         assert [s[frame] for s in told["states"]] == [titles[frame][label] for label in compiled]
+    assert told["contexts"] == counters
     assert told["changes"] == [asdict(change) for change in changes]
     assert len(changes) > 300
-    assert told["end"] == xstate_position(live)
     again = in_node(xstate, tmp_path, exported, moves[half:], position)
     assert again["states"] == told["states"][half:], "XState goes on where the chart in Python stood"
-    assert again["end"] == told["end"]
+    assert again["contexts"] == counters[half:]
     print(f"{BARS:,} bars x {len(FRAMES)} timeframes, {len(changes)} changes, {told['micros']:.0f} us a bar in XState")
 
 
