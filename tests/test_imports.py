@@ -13,7 +13,7 @@ import candelabra
 
 HEAVY = (
     "torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "uvicorn", "numba", "pyarrow", "plotly", "scipy",
-    "onnxruntime",
+    "onnxruntime", "statemachine",
 )  # fmt: skip
 VERBS = (
     [], ["demo"], ["check"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["doctor"],
