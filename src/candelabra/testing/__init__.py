@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         check_streaming,
     )
     from candelabra.testing.broken import LawBroken
+    from candelabra.testing.decoders import check_decoder, example_probabilities
     from candelabra.testing.features import check_feature
     from candelabra.testing.files import pickles_in
     from candelabra.testing.forms import FORM_EXAMPLES, check_import, written
@@ -36,6 +37,7 @@ __all__ = [
     "check_all",
     "check_causal",
     "check_decisions",
+    "check_decoder",
     "check_feature",
     "check_fit",
     "check_fresh",
@@ -49,6 +51,7 @@ __all__ = [
     "example_candles",
     "example_data",
     "example_forecasts",
+    "example_probabilities",
     "example_recipe",
     "perturbed_after",
     "pickles_in",
@@ -64,6 +67,7 @@ _DOORS: Final = {
     "pickles_in": "files",
     **dict.fromkeys(("FORM_EXAMPLES", "check_import", "written"), "forms"),
     **dict.fromkeys(("check_rule", "example_forecasts"), "rules"),
+    **dict.fromkeys(("check_decoder", "example_probabilities"), "decoders"),
     **dict.fromkeys(("example_candles", "example_data", "example_recipe", "perturbed_after", "shocked"), "markets"),
     **{f"check_{name}": "audits" for name in _AUDITS.split()},
 }
