@@ -18,6 +18,7 @@ HEAVY = (
 VERBS = (
     [], ["demo"], ["check"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
+    ["label"], ["label", "check"], ["label", "make"], ["label", "methods"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
     ["config"], ["config", "show"], ["config", "schema"], ["config", "init"],
     ["store"], ["store", "list"], ["store", "verify"], ["store", "repair"], ["store", "compact"], ["store", "export"],

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.errors import DataError
+from candelabra.regimes.learning_set import CONSENSUS
 from candelabra.regimes.segmentation import Segmentation, runs
 
 __all__ = ["agreed", "covering", "differing", "placed"]
@@ -48,7 +49,7 @@ def agreed(segmentations: Sequence[Segmentation]) -> Segmentation:
     confidence = [float(np.average(share[a:b], weights=length[a:b])) for a, b in zip(begin, stop, strict=True)]
     latest = [int(known[a:b].max()) for a, b in zip(begin, stop, strict=True)]
     columns = (edges[begin], edges[stop], value, np.clip(confidence, 0, 1), latest)
-    return Segmentation.of(first.symbol, first.timeframe, first.labels, *columns, annotator="consensus")
+    return Segmentation.of(first.symbol, first.timeframe, first.labels, *columns, annotator=CONSENSUS)
 
 
 def covering(truth: Segmentation, other: Segmentation) -> float:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 
 from candelabra.candles.frame import Candles, format_time
-from candelabra.regimes.learning_set import LearningSet
+from candelabra.regimes.learning_set import CONSENSUS, LearningSet
 from candelabra.regimes.segmentation import Segmentation
 
 __all__ = [
@@ -64,7 +64,8 @@ def classes(one: Segmentation, labels: Sequence[str]) -> list[Finding]:
     market = _market(one)
     there = sorted(set(one.names))
     if len(there) == 1:
-        text = f"every segment is {there[0]}: there is nothing to tell apart"
+        agreed = " that the annotators agree on" if one.annotator == CONSENSUS else ""
+        text = f"every segment{agreed} is {there[0]}: there is nothing to tell apart"
         return [Finding("one class", "unusable", market, text, "label the stretches between them too, or train on another timeframe")]
     found = []
     bars = one.bars
@@ -191,5 +192,5 @@ def disagreement(symbol: str, timeframe: str, annotators: tuple[str, str], share
 
 
 def _market(one: Segmentation) -> str:
-    by = f" by {one.annotator}" if one.annotator not in ("", "consensus") else ""
+    by = f" by {one.annotator}" if one.annotator not in ("", CONSENSUS) else ""
     return f"{one.symbol} {one.timeframe}{by}"
