@@ -105,8 +105,8 @@ def _recognised(where: str, form: str | None, cells: dict[str, list[Any]], row: 
         )
     if seen == "change-points" and form is None and {"open", "close"} <= {name.strip().lower() for name in cells}:
         raise DataError(
-            f"{where} holds candles ({', '.join(list(cells)[:8])}) and no labels: give a segments table (symbol, timeframe, start, end, label), "
-            "or a column label beside the candles"
+            f"{where} holds candles ({', '.join(list(cells)[:8])}) and no labels: give a segments table (symbol, timeframe, start, "
+            "end, label), or a column label beside the candles"
         )
     if form is not None and form != seen:
         raise DataError(f"{where} was said to hold {form}, but its columns ({', '.join(cells)}) are those of {seen}: say --form {seen}")

@@ -50,7 +50,11 @@ def off_grid(rows: LabelRows, group: NDArray[np.int64], frame: Timeframe, market
         )
         return [
             Flaw(
-                "time zone", int(rows.row[first]), text, "write them in UTC, or name their zone (--time-zone Europe/Berlin)", int(bad.sum())
+                "time zone",
+                int(rows.row[first]),
+                text,
+                "write the times at which bars open in UTC; those without a zone can be given one (--time-zone Europe/Berlin)",
+                int(bad.sum()),
             )
         ]
     what, time = ("start", int(rows.start[first])) if rows.start[first] != frame.floor(rows.start[first]) else ("end", int(rows.end[first]))

@@ -156,7 +156,7 @@ def review(
     for inside in nestings:
         if inside.conflicts:
             share = f"{inside.share:.1%} of the common time"
-            text = f"{inside.conflicts} {inside.finer} segments ({share}) lie wholly against the {inside.coarser} label"
+            text = f"{inside.conflicts} segments of {inside.finer} ({share}) lie wholly against the {inside.coarser} label"
             remedy = "that is common in markets; look at the longest: " + inside.worst
             findings.append(Finding("nesting", "note", f"{inside.symbol} {inside.finer} in {inside.coarser}", text, remedy))
     points = {f"{s} {t}" + (f" by {a}" if a else ""): len(times) for (s, t, a), times in learning_set.change_points.items()}
