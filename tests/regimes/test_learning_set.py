@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from candelabra.candles import Timeframe
 from candelabra.errors import DataError, SourceError, UsageError
-from candelabra.regimes.learning_files import examine_labels, read_learning_set
+from candelabra.regimes.learning_files import Examined, examine_labels, read_learning_set
 from candelabra.regimes.learning_set import LearningSet
 from candelabra.regimes.purge import hindsight_span_ms, known_by
 from candelabra.regimes.segmentation import Segmentation
@@ -320,6 +320,66 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, data: bytes, words: 
     path.write_bytes(data)
     with pytest.raises(DataError, match=words):
         read_learning_set(path)
+
+
+CELLS = st.sampled_from(
+    [
+        "X/Y",
+        "1h",
+        "2024-01-01",
+        "2024-01-02T03:00:00Z",
+        "1704067200000",
+        "0.5",
+        "up",
+        "",
+        "nan",
+        "1e400",
+        "9" * 30,
+        "-1",
+        "1h1",
+        "2024-13-45",
+    ]
+)
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["up", "2024-01-01", "BTCUSDT_1h.csv", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["annotations", "completions", "result", "value", "start", "end", "timeserieslabels", "label", "completed_by", "data", "symbol",
+         "timeframe", "predictions", "time", "confidence", "known_at"]), inner, max_size=4),
+    max_leaves=14,
+)  # fmt: skip
+
+
+def attempted(path: Path, **options: Any) -> tuple[Examined | None, str]:
+    """What is read, or what is said; any other error is one of ours."""
+    try:
+        return examine_labels(path, **options), ""
+    except (DataError, UsageError) as refused:
+        return None, str(refused)
+
+
+@given(st.lists(st.lists(CELLS, min_size=8, max_size=8), max_size=6), st.booleans())
+def test_whatever_stands_in_cells_is_read_or_refused_in_words(tmp_path_factory: Any, rows: list[list[str]], told: bool) -> None:
+    path = tmp_path_factory.mktemp("cells") / "x.csv"
+    names = "symbol,timeframe,start,end,label,confidence,known_at,annotator\n"
+    path.write_text(names + "".join(",".join(row) + "\n" for row in rows))
+    found, said = attempted(path, labels=("up", "down") if told else None)
+    if found is None:
+        assert str(path) in said
+        return
+    flawed = {flaw.row for flaw in found.flaws}
+    assert len(found.learning_set) + sum(map(len, found.learning_set.change_points.values())) + sum(f.count for f in found.flaws) >= len(
+        rows
+    )
+    assert all(2 <= row <= len(rows) + 1 for row in flawed)
+
+
+@given(st.lists(NESTED, max_size=3))
+def test_whatever_stands_in_json_is_read_or_refused_in_words(tmp_path_factory: Any, document: Any) -> None:
+    path = tmp_path_factory.mktemp("json") / "x.json"
+    path.write_text(json.dumps(document))
+    for form in (None, "label-studio"):
+        found, said = attempted(path, symbol="X/Y", timeframe="1h", form=form)
+        assert found is not None or str(path) in said
 
 
 def test_forms_can_be_told_and_do_not_override_the_columns(write: Any) -> None:

@@ -90,7 +90,7 @@ def _recognised(where: str, form: str | None, cells: dict[str, list[Any]], row: 
         word = name.strip().lower().replace(" ", "_").replace("-", "_")
         role = next((r for r, names in NAMES.items() if word in names), None)
         if role is None or role in columns:
-            unread.append(name)
+            unread.append(name or "without a name")
         else:
             columns[role] = values
     if "start" in columns and "end" in columns:

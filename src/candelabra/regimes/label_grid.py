@@ -48,15 +48,8 @@ def off_grid(rows: LabelRows, group: NDArray[np.int64], frame: Timeframe, market
             f"{rows.name(first)}: all {len(offsets)} times of {market} lie {zone} after a bar of {frame} opens in UTC "
             f"({format_time(int(rows.start[first]))}): they look like times of another zone"
         )
-        return [
-            Flaw(
-                "time zone",
-                int(rows.row[first]),
-                text,
-                "write the times at which bars open in UTC; those without a zone can be given one (--time-zone Europe/Berlin)",
-                int(bad.sum()),
-            )
-        ]
+        remedy = "write when bars open in UTC; times without a zone can be given one (--time-zone Europe/Berlin)"
+        return [Flaw("time zone", int(rows.row[first]), text, remedy, int(bad.sum()))]
     what, time = ("start", int(rows.start[first])) if rows.start[first] != frame.floor(rows.start[first]) else ("end", int(rows.end[first]))
     floor = int(frame.floor(time))
     text = f"{rows.name(first)}: {what} {format_time(time)} of {market} is no open time of a {frame} bar"

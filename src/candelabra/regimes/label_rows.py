@@ -102,6 +102,9 @@ def label_rows(table: LabelTable, time_zone: str | None = None) -> tuple[LabelRo
         missing = times[begin] == NO_TIME
         flaw("unreadable", missing, begin, "so the row has no time", "give the open time of its first bar")
 
+    if "label" in cells:
+        nested = np.array([isinstance(c, list | dict | tuple) for c in cells["label"]], bool)
+        flaw("unreadable", nested, "label", "which is no name", "write one label as text")
     label = [_word(c) for c in cells.get("label", [None] * n)]
     confidence = np.ones(n, np.float32)
     if "confidence" in cells:
@@ -113,7 +116,9 @@ def label_rows(table: LabelTable, time_zone: str | None = None) -> tuple[LabelRo
     frames, frame, unknown = _frames(cells.get("timeframe", [None] * n))
     if "timeframe" in cells:
         flaw("market", unknown, "timeframe", "which is no timeframe", "write a number and one of s, m, h, d, w, M, as in 1h, 4h, 1d")
-    symbol = [None if _empty(c) else spelled(str(c)) for c in cells.get("symbol", [None] * n)]
+    markets = [None if _empty(c) else str(c) for c in cells.get("symbol", [None] * n)]
+    spelling = {name: spelled(name) for name in set(markets) if name is not None}
+    symbol = [None if name is None else spelling[name] for name in markets]
     annotator = ["" if _empty(c) else _word(c) or "" for c in cells.get("annotator", [""] * n)]
     note = ["" if c is None else str(c) for c in cells.get("note", [""] * n)]
     rows = LabelRows(

@@ -38,12 +38,13 @@ def label_studio_table(document: Any, where: str) -> LabelTable:
             raise DataError(f"{where}: task {number} is no object: export the project as JSON or JSON-MIN")
         place = f"{where}: task {task.get('id', number)}"
         symbol, frame = _market(task)
-        left_out["predictions"] += len(task.get("predictions") or [])
-        for annotator, regions in _annotations(task, left_out):
+        predictions = task.get("predictions")
+        left_out["predictions"] += len(predictions) if isinstance(predictions, list) else 0
+        for annotator, regions in _annotations(task, left_out, place):
             for region in regions:
-                value = region.get("value", region)
-                labels = value.get(_KIND)
-                if labels is None:
+                value = region.get("value", region) if isinstance(region, dict) else None
+                labels = value.get(_KIND) if isinstance(value, dict) else None
+                if not isinstance(value, dict) or not isinstance(labels, list):
                     left_out["regions that are no time series labels"] += 1
                     continue
                 if len(labels) != 1:
@@ -64,14 +65,16 @@ def label_studio_table(document: Any, where: str) -> LabelTable:
     return LabelTable(where, "label-studio", columns, list(range(1, len(columns["start"]) + 1)), "region", notes)
 
 
-def _annotations(task: dict[str, Any], left_out: dict[str, int]) -> list[tuple[str, list[dict[str, Any]]]]:
+def _annotations(task: dict[str, Any], left_out: dict[str, int], place: str) -> list[tuple[str, list[dict[str, Any]]]]:
     """Annotator and regions of each annotation of a task."""
     given = task.get("annotations", task.get("completions"))
     if given is None:
         regions = [region for value in task.values() if isinstance(value, list) for region in value if _is_region(region)]
         return [(_who(task.get("annotator")), regions)]
     found = []
-    for annotation in given:
+    for annotation in given if isinstance(given, list) else [given]:
+        if not isinstance(annotation, dict) or not isinstance(annotation.get("result") or [], list):
+            raise DataError(f"{place}: an annotation is no object with a list `result`: export the project as JSON or JSON-MIN")
         if annotation.get("was_cancelled"):
             left_out["cancelled annotations"] += 1
         else:
@@ -89,7 +92,7 @@ def _market(task: dict[str, Any]) -> tuple[str | None, str | None]:
     """Symbol and timeframe, where the data of a task or the name of its file says them."""
     data = task.get("data") if isinstance(task.get("data"), dict) else task
     assert isinstance(data, dict)
-    symbol, frame = data.get("symbol"), data.get("timeframe")
+    symbol, frame = (str(v) if isinstance(v := data.get(name), str | int) else None for name in ("symbol", "timeframe"))
     names = [v for v in (task.get("file_upload"), *data.values()) if isinstance(v, str) and "." in PurePosixPath(v).name]
     for name in names:
         _, its_symbol, its_frame = named_by(PurePosixPath(name.partition("?")[0]).name)

@@ -161,7 +161,7 @@ def review(
             findings.append(Finding("nesting", "note", f"{inside.symbol} {inside.finer} in {inside.coarser}", text, remedy))
     points = {f"{s} {t}" + (f" by {a}" if a else ""): len(times) for (s, t, a), times in learning_set.change_points.items()}
     if not told and not points:
-        findings.append(Finding("empty", "unusable", "", "there is not one usable segment", "write a segments table with rows"))
+        findings.append(Finding("empty", "unusable", "", "there is not one usable segment", "mend the rows that are named, or write some"))
     return LabelReview(
         learning_set.labels, tuple(told), points, tuple(disagreements), nestings, tuple(findings),
         hindsight_span_ms(learning_set), learning_set.fingerprint,
