@@ -78,7 +78,7 @@ WITHOUT_NETWORKS = (
     "candelabra.models.boosting", "candelabra.models.ensemble", "candelabra.training.settings", "candelabra.bundles.predictor",
     "candelabra.evaluation.skill", "candelabra.evaluation.subjects", "candelabra.evaluation.layers", "candelabra.trading.study",
     "candelabra.trading.sweep", "candelabra.report.certificate", "candelabra.report.page", "candelabra.config.text",
-    "candelabra.pipeline.material", "candelabra.bundles.stream", "candelabra.serving.run",
+    "candelabra.pipeline.material", "candelabra.bundles.stream", "candelabra.serving.run", "candelabra.regimes.review",
 )  # fmt: skip
 
 

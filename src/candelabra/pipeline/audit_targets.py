@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal, get_args
@@ -113,7 +113,11 @@ def _labeller(name: str, candles: Sequence[Candles], seed: int) -> Audit:
     try:
         labeller = new_labeller(name)
         effort = Effort.light() if labeller.reach.whole else None
-        return audit(labeller_subject(labeller), Market.of(max(candles, key=lambda c: c.timeframe)), effort=effort, seed=seed)
+        found = audit(labeller_subject(labeller), Market.of(max(candles, key=lambda c: c.timeframe)), effort=effort, seed=seed)
+        told = (
+            ("its labels are known at the end of the candles only, so no earlier moment could be judged",) if labeller.reach.whole else ()
+        )
+        return replace(found, notes=(*found.notes, *told))
     except CandelabraError as refused:
         return Audit(f"labeller {name}", notes=(str(refused)[:200],))
 

@@ -94,7 +94,10 @@ def missing_in_train(one: Segmentation, cuts_ms: Sequence[int]) -> list[Finding]
         f"{', '.join(lacking)} is in no segment known by the end of the train part ({format_time(cuts_ms[1])}); the first begins "
         f"{format_time(int(one.start[row]))}"
     )
-    return [Finding("missing in train", "unusable", _market(one), text, "label earlier candles too, or give the train part a larger share")]
+    remedy = "label earlier candles too, or give the train part a larger share"
+    if (one.end[np.isin(one.code, [one.labels.index(name) for name in lacking])] <= cuts_ms[1]).any():
+        remedy = "those before it are known too late: label with a method that does not read the whole series, or correct known_at"
+    return [Finding("missing in train", "unusable", _market(one), text, remedy)]
 
 
 def few_segments(segmentations: Sequence[Segmentation], least: int) -> list[Finding]:
