@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from candelabra.candles.frame import Candles, format_time
+from candelabra.candles.frame import Candles, format_minute, format_time
 from candelabra.regimes.learning_set import CONSENSUS, LearningSet
 from candelabra.regimes.segmentation import Segmentation
 
@@ -91,7 +91,7 @@ def missing_in_train(one: Segmentation, cuts_ms: Sequence[int]) -> list[Finding]
         return []
     row = next(k for k, name in enumerate(one.names) if name in lacking)
     text = (
-        f"{', '.join(lacking)} is in no segment known by the end of the train part ({format_time(cuts_ms[1])}); the first begins "
+        f"{', '.join(lacking)} is in no segment known by the end of the train part ({format_minute(cuts_ms[1])}); the first begins "
         f"{format_time(int(one.start[row]))}"
     )
     remedy = "label earlier candles too, or give the train part a larger share"
