@@ -20,6 +20,7 @@ MODULES = (
     "engine",
     "serving",
     "statechart",
+    "regimes",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from candelabra.testing.features import check_feature
     from candelabra.testing.files import pickles_in
     from candelabra.testing.forms import FORM_EXAMPLES, check_import, written
+    from candelabra.testing.labellers import check_labeller
     from candelabra.testing.markets import example_candles, example_data, example_recipe, perturbed_after, shocked
     from candelabra.testing.models import check_model
     from candelabra.testing.rules import check_rule, example_forecasts
@@ -42,6 +43,7 @@ __all__ = [
     "check_fit",
     "check_fresh",
     "check_import",
+    "check_labeller",
     "check_labels",
     "check_layers",
     "check_model",
@@ -63,6 +65,7 @@ _AUDITS: Final = "all causal decisions fit fresh labels layers split streaming"
 _DOORS: Final = {
     "LawBroken": "broken",
     "check_feature": "features",
+    "check_labeller": "labellers",
     "check_model": "models",
     "pickles_in": "files",
     **dict.fromkeys(("FORM_EXAMPLES", "check_import", "written"), "forms"),
