@@ -43,14 +43,19 @@ def _mutations(small: bool) -> dict[str, Reading]:
     }
 
 
+_WHOLE = ("candelabra.regimes.change_points", "candelabra.regimes.hidden_markov")
+"""Labellers whose labels are known at the end of the candles only: there is nothing to judge, and their libraries may be absent."""
+
+
 def _false_alarms(small: bool) -> dict[str, Reading]:
     from candelabra.candles.resample import resample
     from candelabra.evaluation.causality import audit
     from candelabra.evaluation.subject import Effort
-    from candelabra.evaluation.subjects import feature_subject, function_subject
+    from candelabra.evaluation.subjects import feature_subject, function_subject, labeller_subject
     from candelabra.evaluation.worlds import Market
     from candelabra.features.catalog import describe
     from candelabra.features.talib_functions import FUNCTIONS
+    from candelabra.regimes.labeller import LABELLERS, new_labeller
     from candelabra.testing import example_candles
 
     five = example_candles("5m", bars=1_200 * 12)
@@ -60,6 +65,9 @@ def _false_alarms(small: bool) -> dict[str, Reading]:
     wrong = []
     for spec in specs[:: 12 if small else 1]:
         wrong += [f.words for f in audit(feature_subject([spec]), both if "fine" in spec else hours).findings]
+    labellers = [name for name in LABELLERS.names() if LABELLERS.settings(name).__module__ not in _WHOLE]
+    for name in labellers[:: 3 if small else 1]:
+        wrong += [f.words for f in audit(labeller_subject(new_labeller(name)), hours).findings]
     models, names = _models(small)
     wrong += models
     random = np.random.default_rng(0)
@@ -69,7 +77,8 @@ def _false_alarms(small: bool) -> dict[str, Reading]:
         parts = _parts(random)
         found = audit(function_subject(lambda c, parts=parts: _pipeline(c, parts), name=f"pipeline {k}"), market, effort=Effort(3, 3))
         wrong += [f"{parts}: {f.words}" for f in found.findings]
-    note = f"{len(specs[:: 12 if small else 1])} features, {names} models, {count} random clean pipelines. {'; '.join(wrong[:5])}".strip()
+    tried = f"{len(specs[:: 12 if small else 1])} features, {len(labellers[:: 3 if small else 1])} labellers, {names} models"
+    note = f"{tried}, {count} random clean pipelines. {'; '.join(wrong[:5])}".strip()
     return {"": Reading(float(len(wrong)), "false alarms", note=note)}
 
 
@@ -152,7 +161,7 @@ MUTATIONS = Item(
 )
 FALSE_ALARMS = Item(
     "trust/audit/false-alarms",
-    "findings over the entire catalog, every registered model and 200 random clean pipelines",
+    "findings over the entire catalog, every labeller, every registered model and 200 random clean pipelines",
     {"candelabra": Tool(_false_alarms, ("pandas", "torch"))},
     (Goal("candelabra", "", lambda v: v["candelabra"][""], "<= 0"),),
     rounds=1,

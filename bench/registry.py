@@ -7,7 +7,21 @@ import importlib.util
 
 from bench.item import Item
 
-MODULES = ("data", "training", "history", "quality", "store", "importing", "fuzz_import", "trading", "audit", "engine", "serving")
+MODULES = (
+    "data",
+    "training",
+    "history",
+    "quality",
+    "store",
+    "importing",
+    "fuzz_import",
+    "trading",
+    "audit",
+    "engine",
+    "serving",
+    "statechart",
+    "regimes",
+)
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
 
 

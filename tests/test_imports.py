@@ -13,11 +13,12 @@ import candelabra
 
 HEAVY = (
     "torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "uvicorn", "numba", "pyarrow", "plotly", "scipy",
-    "onnxruntime",
+    "onnxruntime", "statemachine",
 )  # fmt: skip
 VERBS = (
     [], ["demo"], ["check"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
+    ["label"], ["label", "check"], ["label", "make"], ["label", "methods"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
     ["config"], ["config", "show"], ["config", "schema"], ["config", "init"],
     ["store"], ["store", "list"], ["store", "verify"], ["store", "repair"], ["store", "compact"], ["store", "export"],
@@ -77,7 +78,7 @@ WITHOUT_NETWORKS = (
     "candelabra.models.boosting", "candelabra.models.ensemble", "candelabra.training.settings", "candelabra.bundles.predictor",
     "candelabra.evaluation.skill", "candelabra.evaluation.subjects", "candelabra.evaluation.layers", "candelabra.trading.study",
     "candelabra.trading.sweep", "candelabra.report.certificate", "candelabra.report.page", "candelabra.config.text",
-    "candelabra.pipeline.material", "candelabra.bundles.stream", "candelabra.serving.run",
+    "candelabra.pipeline.material", "candelabra.bundles.stream", "candelabra.serving.run", "candelabra.regimes.review",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ The short way in: `Candles`, `read_candles`, `simulate`, `configure`, `train` an
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Candles", "Predictor", "__version__", "configure", "read_candles", "simulate", "train"]
 
 __version__ = "0.1.0"
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # Threads of torch spin while they wait for each other. Where the machine is shared, the other one may be off its core for
+    # milliseconds, and spinning as long as libgomp does by default made a training take ten times as long. Read when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 _DOORS: Final = {
     "Candles": "candelabra.candles.frame",

@@ -20,11 +20,20 @@ from candelabra.evaluation.causality import audit
 from candelabra.evaluation.findings import Audit, Finding, span_words
 from candelabra.evaluation.refit import audit_fit
 from candelabra.evaluation.subject import Effort
-from candelabra.evaluation.subjects import feature_subject, function_subject, label_subject, scaler_subject, series_subject
+from candelabra.evaluation.subjects import (
+    feature_subject,
+    function_subject,
+    label_subject,
+    labeller_subject,
+    scaler_subject,
+    series_subject,
+)
 from candelabra.evaluation.worlds import Market
 from candelabra.features.catalog import compute, describe
 from candelabra.features.scaling import fit_scaler
 from candelabra.features.talib_functions import FUNCTIONS
+from candelabra.regimes.labeller import new_labeller
+from candelabra.regimes.segmentation import Segmentation
 from candelabra.testing import example_candles, example_recipe
 from candelabra.testing.planted import PLANTED
 from candelabra.windows.splits import chronological
@@ -53,6 +62,29 @@ def test_no_false_alarm_over_what_a_model_sees_scaled_and_labelled() -> None:
     for kind in ("standard", "robust", "minmax", "none"):
         scaler = fit_scaler(table.values, np.arange(700), table.names)
         assert audit(scaler_subject(scaler, specs), MARKET).passed, kind
+
+
+@pytest.mark.parametrize("name", ["trend_scan", "triple_barrier", "zigzag", "lunde_timmermann", "bry_boschan", "centred_window"])
+def test_no_false_alarm_over_the_labellers(name: str) -> None:
+    found = audit(labeller_subject(new_labeller(name)), MARKET)
+    assert found.passed, [f.words for f in found.findings]
+    assert sum(found.tried.values()) > 60
+
+
+def test_a_labeller_that_knows_too_early_is_found_with_its_distance() -> None:
+    honest = new_labeller("triple_barrier", {"patience": 6, "least_run": 1})
+
+    class Early:
+        name, labels, reach = "early", honest.labels, honest.reach
+
+        def label(self, candles: Candles) -> Segmentation:
+            made = honest.label(candles)
+            columns = (made.start, made.end, made.code, made.confidence, np.maximum(made.known_at - 2 * 3_600_000, made.end))
+            return Segmentation.of(made.symbol, made.timeframe, made.labels, *columns)
+
+    found = audit(labeller_subject(Early()), MARKET)
+    assert {f.law for f in found.findings} == {"label"}
+    assert max(f.bars or 0 for f in found.findings) == 2
 
 
 def _piece(what: str, n: int, frame: pd.DataFrame) -> pd.Series:

@@ -332,3 +332,15 @@ def test_a_simulated_market_stays_marked_whatever_is_made_of_it(truth: Candles, 
     write_candles(real.between(start_ms=int(truth.open_time[30])), tmp_path / "BTCUSDT_1h_b.parquet")
     (tmp_path / "x.parquet").unlink()
     assert read_candles(tmp_path)[0].simulated
+
+
+@given(kinds=st.lists(st.sampled_from(["conflicting duplicate", "disorder", "not finite", "broken high/low law", "off grid"]), max_size=3))
+def test_what_is_read_would_pass_every_check_of_candles(kinds: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    truth = simulate("BTC/USDT", "1h", bars=60, seed=4).candles
+    frame = pd.concat([broken(truth, kind) for kind in kinds] or [frame_of(truth)])
+    path = tmp_path_factory.mktemp("checked") / "BTCUSDT_1h.csv"
+    frame.to_csv(path, index=False)
+    (got,) = read_candles(path, on_bad="drop")
+    again = Candles.of(got.symbol, got.timeframe, got.open_time, *got.values(), got.missing, span=got.span)
+    assert_equal(again, got)
+    assert not any(column.flags.writeable for column in (got.open_time, *got.values(), got.missing))

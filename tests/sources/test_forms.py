@@ -305,3 +305,15 @@ def test_a_stamp_no_calendar_has_is_a_row_rejected_by_name(tmp_path: Path) -> No
     pq.write_table(table, tmp_path / "BTCUSDT_1h.parquet")
     with pytest.raises(CandelabraError):
         read_candles(tmp_path / "BTCUSDT_1h.parquet")
+
+
+@pytest.mark.parametrize("word", ["", "nan", "NaN", "NULL", "None", "NA", "n/a"])
+def test_words_for_nothing_are_empty_cells(word: str, truth: Candles, tmp_path: Path) -> None:
+    name, content = written("plain", truth)
+    lines_ = content.decode().splitlines()
+    lines_[6] = lines_[6].rpartition(",")[0] + f",{word}"
+    path = tmp_path / name
+    path.write_text("\n".join(lines_))
+    with pytest.raises(DataError, match=r"row 5 \(line 7\), .*not finite"):
+        read_candles(path)
+    assert len(read_candles(path, on_bad="drop")[0]) == len(truth) - 1

@@ -82,6 +82,17 @@ class Timeframe:
             return _month_start_ms(months + self.count)
         return t + self.milliseconds
 
+    def after(self, time_ms: int | NDArray[np.int64], bars: int) -> NDArray[np.int64]:
+        """The edge ``bars`` bars after each edge (an open or close time of the grid, ms).
+
+        >>> int(Timeframe("1M").after(0, 2)) // 86_400_000
+        59
+        """
+        t = np.asarray(time_ms, dtype=np.int64)
+        if self.is_calendar:
+            return _month_start_ms(t.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64) + bars * self.count)
+        return t + bars * self.milliseconds
+
     def ceil(self, time_ms: int | NDArray[np.int64]) -> NDArray[np.int64]:
         """The first open time at or after each time."""
         t = np.asarray(time_ms, dtype=np.int64)

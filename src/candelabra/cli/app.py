@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from candelabra import __version__
-from candelabra.cli import audit, backtest, bundles, check, doctor, features, forecast, importing, journeys, serve, settings, store
+from candelabra.cli import audit, backtest, bundles, check, doctor, features, forecast, importing, journeys, label, serve, settings, store
 
 __all__ = ["app"]
 
@@ -39,6 +39,7 @@ app.command("demo")(journeys.demo)
 app.command("check")(check.check)
 app.command("import")(importing.import_)
 app.add_typer(features.app, name="features")
+app.add_typer(label.app, name="label")
 app.command("train")(journeys.train)
 app.command("evaluate")(journeys.evaluate)
 app.command("forecast")(forecast.forecast)

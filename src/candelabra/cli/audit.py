@@ -32,7 +32,7 @@ def audit(
         list[str],
         typer.Argument(
             metavar="TARGETS...",
-            help="A bundle, feature:SPEC (feature:all), model:NAME, module:function or file.py:function.",
+            help="A bundle, feature:SPEC (feature:all), model:NAME, labeller:NAME, module:function or file.py:function.",
             show_default=False,
         ),
     ],

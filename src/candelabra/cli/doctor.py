@@ -24,7 +24,7 @@ __all__ = ["Line", "doctor", "examine"]
 State = Literal["ok", "note", "wrong"]
 _LIBRARIES: Final = (
     "numpy", "scipy", "numba", "pyarrow", "narwhals", "TA-Lib", "torch", "transformers", "safetensors", "onnx", "onnxruntime", "lightgbm",
-    "pydantic", "tomlkit", "plotly", "typer", "rich",
+    "pydantic", "tomlkit", "plotly", "python-statemachine", "typer", "rich",
 )  # fmt: skip
 _OPTIONAL: Final = {"arch": "the GARCH baseline", "tensorboard": "training.tensorboard"}
 _LEAST_BYTES: Final = 1_000_000_000

@@ -22,6 +22,7 @@ from candelabra.features.catalog import compute, compute_tail, parse
 from candelabra.features.kind import Feature
 from candelabra.features.scaling import Scaler
 from candelabra.models.base import FittedModel, ModelOutput
+from candelabra.regimes.labeller import Labeller
 from candelabra.windows.recipe import Recipe, build_series
 from candelabra.windows.series import Series
 from candelabra.windows.targets import candle_targets
@@ -35,6 +36,7 @@ __all__ = [
     "feature_subject",
     "function_subject",
     "label_subject",
+    "labeller_subject",
     "model_subject",
     "output_columns",
     "rule_subject",
@@ -139,6 +141,21 @@ def label_subject(recipe_or_horizons: Recipe | Sequence[str], name: str = "targe
         return Answer.of(candles.close_time, columns, np.concatenate([made.known_at, made.known_at], axis=1))
 
     return Subject(name, answer, fresh="no")
+
+
+def labeller_subject(labeller: Labeller) -> Subject:
+    """Hindsight labels bar by bar: each may read until the ``known_at`` of its segment, and no further.
+
+    A labeller that reads the whole series says nothing about candles behind its end, so none are added there.
+    """
+
+    def answer(world: World) -> Answer:
+        candles = _market(world).finest
+        bars = labeller.label(candles).on(candles)
+        return Answer.of(candles.close_time, {"label": np.where(bars.code < 0, np.nan, bars.code)}, bars.known_at)
+
+    ways = tuple(w for w in LAWFUL if w != "append") if labeller.reach.whole else LAWFUL
+    return Subject(f"labeller {labeller.name}", answer, ways, fresh="no", code=code_of(type(labeller)))
 
 
 def output_columns(output: ModelOutput, horizons: Sequence[str]) -> dict[str, NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""What a user can ask to have audited, by its spelling: ``feature:SPEC``, ``model:NAME``, ``module:function``, ``file.py:function``."""
+"""What can be audited, by its spelling: ``feature:SPEC``, ``model:NAME``, ``labeller:NAME``, ``module:function``, ``file.py:function``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal, get_args
@@ -18,9 +18,10 @@ from candelabra.errors import CandelabraError, UsageError
 from candelabra.evaluation.causality import audit
 from candelabra.evaluation.findings import Audit
 from candelabra.evaluation.subject import Effort
-from candelabra.evaluation.subjects import FrameKind, feature_subject, function_subject, model_subject
+from candelabra.evaluation.subjects import FrameKind, feature_subject, function_subject, labeller_subject, model_subject
 from candelabra.evaluation.worlds import Market
 from candelabra.features.catalog import FEATURES, parse
+from candelabra.regimes.labeller import LABELLERS, new_labeller
 from candelabra.registry import did_you_mean
 
 __all__ = ["FunctionOptions", "audit_target", "is_bundle", "load_function", "newest"]
@@ -56,6 +57,8 @@ def audit_target(target: str, candles: Sequence[Candles], options: FunctionOptio
     kind, _, rest = target.partition(":")
     if kind == "feature":
         return [_of_all(spec, candles, seed) for spec in _catalog()] if rest in ("all", "*") else [_feature(rest, candles, seed)]
+    if kind == "labeller":
+        return [_labeller(name, candles, seed) for name in (LABELLERS.names() if rest in ("all", "*") else [rest])]
     if kind == "model":
         return [_model(rest, candles, seed)]
     function = load_function(target)
@@ -70,7 +73,7 @@ def newest(candles: Sequence[Candles], bars: int, target: str) -> list[Candles]:
 
     Those of the longest timeframe for a feature or a model, of the finest for a function.
     """
-    pick = max if target.startswith(("feature:", "model:")) else min
+    pick = max if target.startswith(("feature:", "model:", "labeller:")) else min
     own = pick(candles, key=lambda c: c.timeframe)
     if not bars or len(own) <= bars:
         return list(candles)
@@ -104,6 +107,21 @@ def _feature(spec: str, candles: Sequence[Candles], seed: int) -> Audit:
     return audit(feature_subject([feature]), Market.of(wanted), seed=seed)
 
 
+def _labeller(name: str, candles: Sequence[Candles], seed: int) -> Audit:
+    """A labeller with its default settings at the longest of the timeframes given; a note where it cannot label them."""
+    LABELLERS.entry(name)
+    try:
+        labeller = new_labeller(name)
+        effort = Effort.light() if labeller.reach.whole else None
+        found = audit(labeller_subject(labeller), Market.of(max(candles, key=lambda c: c.timeframe)), effort=effort, seed=seed)
+        told = (
+            ("its labels are known at the end of the candles only, so no earlier moment could be judged",) if labeller.reach.whole else ()
+        )
+        return replace(found, notes=(*found.notes, *told))
+    except CandelabraError as refused:
+        return Audit(f"labeller {name}", notes=(str(refused)[:200],))
+
+
 def _is_finer(argument: str, than: Timeframe) -> bool:
     try:
         return Timeframe(argument) <= than
@@ -135,8 +153,8 @@ def load_function(target: str) -> Callable[..., Any]:
     where, _, name = target.rpartition(":")
     if not where or not name:
         raise UsageError(
-            f"{target!r} is nothing that can be audited: give a bundle's folder, feature:SPEC, model:NAME, module:function or "
-            "path/to/file.py:function"
+            f"{target!r} is nothing that can be audited: give a bundle's folder, feature:SPEC, model:NAME, labeller:NAME, module:function "
+            "or path/to/file.py:function"
         )
     module = _file(Path(where)) if where.endswith(".py") else _module(where)
     found: Any = module

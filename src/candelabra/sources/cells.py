@@ -13,6 +13,7 @@ from candelabra.sources.times import is_text
 __all__ = ["numbers", "refuse_thousands", "texts"]
 
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
+_ABSENT: Final = r"^(?i:nan|null|none|n/?a)?$"
 _THOUSANDS: Final = r"^[+-]?\d{1,3}(\.\d{3}){2,}$|^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$|^[+-]?\d{1,3}([' ]\d{3})+([.,]\d+)?$"
 _ADVICE: Final = "write plain numbers with a decimal point and no thousands separators (a spreadsheet may have changed the file)"
 
@@ -35,7 +36,7 @@ def numbers(column: Any, name: str, where: str, unreadable: dict[int, str] | Non
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(f"{where}: column {name!r} of type {flat.type} is not numeric") from error
     trimmed = pc.utf8_trim_whitespace(pc.cast(flat, pa.string()))
-    empty = pc.or_kleene(pc.is_null(trimmed), pc.equal(pc.fill_null(trimmed, ""), ""))
+    empty = pc.match_substring_regex(pc.fill_null(trimmed, ""), _ABSENT)
     good = pc.fill_null(pc.match_substring_regex(trimmed, _NUMBER), False)
     bad = np.flatnonzero(np.asarray(pc.invert(pc.or_(good, empty)).to_numpy(zero_copy_only=False)))
     if len(bad):

@@ -224,6 +224,11 @@ def settled(raw: RawCandles, on_bad: OnBad, now_ms: int, notes: list[str], dropp
     span = raw.span
     if span is not None and not (span[0] <= raw.open_time[0] and raw.timeframe.next(raw.open_time[-1]) <= span[1]):
         span = None
+    if not copy and raw.source in (None, raw.timeframe):
+        # `bad_rows` has looked at every row for what `Candles.of` would look for again.
+        own = [np.ascontiguousarray(v) for v in raw.values()]
+        time, lost = np.ascontiguousarray(raw.open_time), np.ascontiguousarray(raw.missing)
+        return Candles.sealed(raw.symbol, raw.timeframe, time, own, lost, raw.timeframe, span, raw.simulated)
     open_, high, low, close, volume = raw.values()
     columns = (raw.open_time, open_, high, low, close, volume, raw.missing)
     return Candles.of(raw.symbol, raw.timeframe, *columns, source=raw.source, span=span, simulated=raw.simulated, copy=copy)

@@ -116,7 +116,7 @@ def _csv_batches(member: Member, head: Head, names: list[str], types: dict[str, 
         "read_options": pyarrow.csv.ReadOptions(use_threads=False, skip_rows=head.skip, column_names=names, block_size=_BLOCK),
         "parse_options": pyarrow.csv.ParseOptions(delimiter=head.separator, ignore_empty_lines=False, invalid_row_handler=handler),
         "convert_options": pyarrow.csv.ConvertOptions(
-            column_types=types, include_columns=list(types), strings_can_be_null=handler is None, auto_dict_encode=False
+            column_types=types, include_columns=list(types), strings_can_be_null=handler is None, null_values=[""]
         ),
     }
     with unguarded(member) as raw:

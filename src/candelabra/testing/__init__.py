@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         check_streaming,
     )
     from candelabra.testing.broken import LawBroken
+    from candelabra.testing.decoders import check_decoder, example_probabilities
     from candelabra.testing.features import check_feature
     from candelabra.testing.files import pickles_in
     from candelabra.testing.forms import FORM_EXAMPLES, check_import, written
+    from candelabra.testing.labellers import check_labeller
     from candelabra.testing.markets import example_candles, example_data, example_recipe, perturbed_after, shocked
     from candelabra.testing.models import check_model
     from candelabra.testing.rules import check_rule, example_forecasts
@@ -36,10 +38,12 @@ __all__ = [
     "check_all",
     "check_causal",
     "check_decisions",
+    "check_decoder",
     "check_feature",
     "check_fit",
     "check_fresh",
     "check_import",
+    "check_labeller",
     "check_labels",
     "check_layers",
     "check_model",
@@ -49,6 +53,7 @@ __all__ = [
     "example_candles",
     "example_data",
     "example_forecasts",
+    "example_probabilities",
     "example_recipe",
     "perturbed_after",
     "pickles_in",
@@ -60,10 +65,12 @@ _AUDITS: Final = "all causal decisions fit fresh labels layers split streaming"
 _DOORS: Final = {
     "LawBroken": "broken",
     "check_feature": "features",
+    "check_labeller": "labellers",
     "check_model": "models",
     "pickles_in": "files",
     **dict.fromkeys(("FORM_EXAMPLES", "check_import", "written"), "forms"),
     **dict.fromkeys(("check_rule", "example_forecasts"), "rules"),
+    **dict.fromkeys(("check_decoder", "example_probabilities"), "decoders"),
     **dict.fromkeys(("example_candles", "example_data", "example_recipe", "perturbed_after", "shocked"), "markets"),
     **{f"check_{name}": "audits" for name in _AUDITS.split()},
 }

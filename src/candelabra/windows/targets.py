@@ -18,7 +18,7 @@ from candelabra.windows.alignment import asof_index
 from candelabra.windows.recipe import Recipe, horizon_steps
 from candelabra.windows.series import Series
 
-__all__ = ["FLAT_RETURN", "MAX_ABSENT", "Targets", "candle_targets", "make_targets", "time_after"]
+__all__ = ["FLAT_RETURN", "MAX_ABSENT", "Targets", "candle_targets", "make_targets"]
 
 MAX_ABSENT: Final = 0.05
 """A target is unknown when more than this share of the bars in its span is absent."""
@@ -46,16 +46,6 @@ class Targets(Hindsight):
 
     def __len__(self) -> int:
         return len(self.returns)
-
-
-def time_after(base: Timeframe, close_time_ms: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
-    """Close time (ms) of the bar ``steps`` bars after those that close at ``close_time_ms``."""
-    if not base.is_calendar:
-        return close_time_ms + steps * base.milliseconds
-    later = close_time_ms
-    for _ in range(steps):
-        later = base.next(later)
-    return later
 
 
 def make_targets(series: Series, recipe: Recipe, *, max_absent: float = MAX_ABSENT) -> Targets:
@@ -94,7 +84,7 @@ def candle_targets(
     squares_high, squares_low = _squared_return_sums(finer)
     start = asof_index(candles.close_time, finer.close_time)
     for column, step in enumerate(steps):
-        known_at[:, column] = time_after(base, candles.close_time, step)
+        known_at[:, column] = base.after(candles.close_time, step)
         later = _row_at(candles, step)
         rows = np.flatnonzero(later >= 0)
         absent = step - (later[rows] - rows)

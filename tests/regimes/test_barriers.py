@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from candelabra.candles.frame import Candles
 from candelabra.candles.hindsight import Hindsight, refuse_hindsight
 from candelabra.errors import DataError, UsageError
-from candelabra.windows.barriers import triple_barrier
+from candelabra.regimes.barriers import triple_barrier
 
 HOUR = 3_600_000
 

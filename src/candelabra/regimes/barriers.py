@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
@@ -11,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from candelabra.candles.frame import Candles
 from candelabra.candles.hindsight import Hindsight
 from candelabra.errors import DataError, UsageError
-from candelabra.windows.targets import time_after
+from candelabra.regimes.labeller import Reach, at_least, segmented, short_of_bars
+from candelabra.regimes.segmentation import Segmentation
+from candelabra.regimes.volatility import weighted_volatility
 
-__all__ = ["BarrierLabels", "triple_barrier"]
+__all__ = ["BarrierLabels", "TripleBarrier", "triple_barrier"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,43 @@ class BarrierLabels(Hindsight):
     def known(self) -> NDArray[np.bool_]:
         """Which labels are known at all."""
         return self.touch_row >= 0
+
+
+@dataclass(frozen=True)
+class TripleBarrier:
+    """Bullish where the upper barrier is touched first, bearish where the lower is, consolidation where neither is within ``patience``.
+
+    Barriers lie ``up`` and ``down`` volatilities of ``patience`` bars away (exponentially weighted over ``span`` bars, known at the
+    close). Runs below ``least_run`` bars go to the run before them.
+    """
+
+    name: ClassVar[str] = "triple_barrier"
+    labels: ClassVar[tuple[str, ...]] = ("bullish", "bearish", "consolidation")
+
+    patience: int = 24
+    up: float = 1.0
+    down: float = 1.0
+    span: int = 200
+    least_run: int = 6
+
+    def __post_init__(self) -> None:
+        at_least(self.name, patience=(self.patience, 1), span=(self.span, 1), least_run=(self.least_run, 1))
+        if not (self.up > 0 and self.down > 0):
+            raise UsageError(f"the labeller {self.name} cannot have up = {self.up:g}, down = {self.down:g}: give numbers above 0")
+
+    @property
+    def reach(self) -> Reach:
+        """The patience, and the run that a bar stands in."""
+        return Reach(self.patience + self.least_run - 1)
+
+    def label(self, candles: Candles) -> Segmentation:
+        """The segments of ``candles``; DataError when they end before the first patience does."""
+        if len(candles) <= self.patience:
+            raise short_of_bars(self.name, candles, self.patience + 1)
+        sigma = weighted_volatility(candles, self.span) * np.sqrt(self.patience)
+        made = triple_barrier(candles, sigma, self.patience, up=self.up, down=self.down)
+        code = np.where(made.known, np.array([2, 0, 1], np.int16)[made.label], -1).astype(np.int16)
+        return segmented(self.name, candles, self.labels, code, made.known_at, self.least_run)
 
 
 def triple_barrier(
@@ -69,7 +109,7 @@ def triple_barrier(
         down,
         max_absent,
     )
-    ended = np.where(label == 0, time_after(candles.timeframe, candles.close_time, patience), candles.close_time[np.maximum(touch, 0)])
+    ended = np.where(label == 0, candles.timeframe.after(candles.close_time, patience), candles.close_time[np.maximum(touch, 0)])
     known_at = np.where(touch >= 0, ended, np.iinfo(np.int64).max)
     return BarrierLabels(label, returns, touch, known_at)
 
