@@ -1,0 +1,174 @@
+"""Decoders: from a classifier's probabilities, bar by bar, to the label that is shown, by one of seven rules.
+
+Causal ones (`raw`, `hysteresis`, `markov`, `duration`) say at each close what is decided for good; `fixed_lag` says it ``lag`` bars later;
+`viterbi` and `semi_markov` read the whole stretch and belong to hindsight. `markov` and `duration` are filters whose belief then passes
+through hysteresis, so that one rule decides when a regime changes, in history and live (`hysteresis`, `statechart`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from candelabra.errors import BundleError, DataError, UsageError
+from candelabra.regimes.durations import DurationModel
+from candelabra.regimes.filters import duration_filter, duration_start, duration_step, evidence, fixed_lag, markov_filter, markov_step
+from candelabra.regimes.hysteresis import HysteresisSettings, HysteresisState, hysteresis, step
+from candelabra.regimes.paths import semi_markov_path, viterbi_path
+from candelabra.regimes.segmentation import UNLABELLED
+
+__all__ = ["CAUSAL_KINDS", "KINDS", "Decoder", "DecoderKind", "DecoderSettings", "DecoderStream"]
+
+DecoderKind = Literal["raw", "hysteresis", "markov", "duration", "fixed_lag", "viterbi", "semi_markov"]
+KINDS: Final[tuple[DecoderKind, ...]] = get_args(DecoderKind)
+CAUSAL_KINDS: Final[tuple[DecoderKind, ...]] = ("raw", "hysteresis", "markov", "duration")
+"""Whose label of a bar is said at its close and never taken back."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Which rule, and its numbers.
+
+    ``power``: weight of a bar's evidence in (0, 1] (see `filters`); ``enter``, ``confirm``, ``min_hold``: of `hysteresis`, which `raw`,
+    `fixed_lag` and the paths do not use; ``lag``: bars that `fixed_lag` waits.
+    """
+
+    kind: DecoderKind = "hysteresis"
+    power: float = 1.0
+    enter: float = 0.0
+    confirm: int = 1
+    min_hold: int = 0
+    lag: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(f"there is no decoder {self.kind!r}: choose one of {', '.join(KINDS)}")
+        if not 0 < self.power <= 1:
+            raise UsageError(f"power = {self.power}: the weight of a bar's evidence lies above 0 and at most at 1")
+        if self.lag < 0 or (self.lag > 0) != (self.kind == "fixed_lag"):
+            raise UsageError(f"lag = {self.lag} with the decoder {self.kind}: fixed_lag needs 1 or more bars, the others none")
+        self.rule.thresholds(2)
+
+    @property
+    def rule(self) -> HysteresisSettings:
+        """The hysteresis behind the filters."""
+        return HysteresisSettings(self.enter, self.confirm, self.min_hold)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """A decoder of one timeframe: its settings, its labels and how long they last in training."""
+
+    settings: DecoderSettings
+    labels: tuple[str, ...]
+    durations: DurationModel
+
+    def __post_init__(self) -> None:
+        if len(self.durations) != len(self.labels):
+            raise DataError(f"durations of {len(self.durations)} labels cannot decode {len(self.labels)}: count them from the same labels")
+
+    @property
+    def causal(self) -> bool:
+        """Whether the label of a bar is said at its close and never taken back."""
+        return self.settings.kind in CAUSAL_KINDS
+
+    def beliefs(self, probabilities: ArrayLike) -> Array:
+        """What is believed of each bar ``(n, K)``, before anything is decided: ``probabilities`` after the filter.
+
+        Rows of `fixed_lag` speak of their own bar, ``lag`` bars later (the last ``lag`` rows are NaN); `raw`, `hysteresis` and paths leave
+        the probabilities as they are.
+        """
+        p, s, d = self._checked(probabilities), self.settings, self.durations
+        if s.kind == "markov":
+            return markov_filter(evidence(p, d.share, s.power), d.share, d.transition())
+        if s.kind == "duration":
+            return duration_filter(evidence(p, d.share, s.power), d.share, d.follows, d.survival(d.longest))
+        if s.kind == "fixed_lag":
+            late = fixed_lag(evidence(p, d.share, s.power), d.share, d.transition(), s.lag)
+            return np.concatenate([late[s.lag :], np.full((min(s.lag, len(late)), len(d)), np.nan)])
+        return p
+
+    def decode(self, probabilities: ArrayLike) -> NDArray[np.int16]:
+        """The label shown for each bar ``(n,)``, `UNLABELLED` where none can be."""
+        p, s, d = self._checked(probabilities), self.settings, self.durations
+        if s.kind in ("viterbi", "semi_markov"):
+            heard = evidence(p, d.share, s.power)
+            if s.kind == "viterbi":
+                return viterbi_path(heard, d.share, d.transition())
+            most = d.longest
+            live = np.log(np.maximum(d.survival(most)[:, :most], 1e-300))
+            return semi_markov_path(heard, d.share, d.follows, d.log_mass(most), live)
+        believed = self.beliefs(p)
+        if s.kind in ("raw", "fixed_lag"):
+            known: NDArray[np.bool_] = np.asarray(np.isfinite(believed).all(axis=1))
+            return np.where(known, np.argmax(np.where(known[:, None], believed, 0.0), axis=1), UNLABELLED).astype(np.int16)
+        return hysteresis(believed, s.rule)
+
+    def stream(self) -> DecoderStream:
+        """The same bar by bar, to the bit; UsageError for a decoder that is not causal."""
+        if not self.causal:
+            raise UsageError(f"the decoder {self.settings.kind} decides a bar after later ones: it cannot run candle by candle")
+        return DecoderStream(self)
+
+    def expected_remaining(self, label: int, age: int) -> float:
+        """Further bars that a segment of ``label`` lasts on average when it has lasted ``age`` bars (at least 1)."""
+        most = max(age, self.durations.longest)
+        return float(self.durations.remaining(most)[label, age - 1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"settings": asdict(self.settings), "labels": list(self.labels), "durations": self.durations.to_dict()}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Decoder:
+        """What `to_dict` wrote; BundleError when it is not that."""
+        try:
+            return cls(DecoderSettings(**content["settings"]), tuple(content["labels"]), DurationModel.from_dict(content["durations"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"this is not a decoder ({error!r}): the bundle is damaged, seal it again") from error
+
+    def _checked(self, probabilities: ArrayLike) -> Array:
+        p = np.asarray(probabilities, np.float64)
+        if p.ndim != 2 or p.shape[1] != len(self.labels):
+            raise DataError(f"probabilities of shape {p.shape} cannot be decoded into {len(self.labels)} labels: give one column a label")
+        return p
+
+
+class DecoderStream:
+    """A causal decoder between two bars: what it believes and the regime it holds."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        s, d = decoder.settings, decoder.durations
+        self._decoder, self._first = decoder, True
+        self._said = np.empty(len(d))
+        self._chain = d.transition()
+        self.state = HysteresisState()
+        if s.kind == "duration":
+            self._belief, self._leave = duration_start(d.share, d.survival(d.longest))
+            self._head = 0
+        else:
+            self._belief = d.share.copy()
+
+    def push(self, probabilities: ArrayLike) -> tuple[int, Array]:
+        """Hear one bar's probabilities ``(K,)``: the label shown now and what is believed of each."""
+        s, d = self._decoder.settings, self._decoder.durations
+        p = self._decoder._checked(np.asarray(probabilities, np.float64)[None])
+        said = p[0]
+        if s.kind in ("markov", "duration"):
+            row = evidence(p, d.share, s.power)[0]
+            if s.kind == "markov":
+                markov_step(self._belief, row, self._chain, self._first)
+                said = self._belief.copy()
+            else:
+                self._head = duration_step(self._belief, self._head, row, self._leave, d.follows, self._first, self._said)
+                said = self._said.copy()
+        self._first = False
+        if s.kind == "raw":
+            return (int(np.argmax(said)) if np.isfinite(said).all() else UNLABELLED), said
+        self.state = step(self.state, said, s.rule)
+        return self.state.state, said
