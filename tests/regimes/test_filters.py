@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from candelabra.errors import DataError
 from candelabra.regimes.durations import DurationModel, fit_durations
-from candelabra.regimes.filters import duration_filter, evidence, fixed_lag, markov_filter
+from candelabra.regimes.filters import duration_filter, duration_lag, evidence, fixed_lag, markov_filter
 from candelabra.regimes.paths import semi_markov_path, viterbi_path
 from candelabra.regimes.segmentation import runs
 
@@ -107,6 +108,29 @@ def test_the_duration_filter_is_that_of_brute_force(seed: int) -> None:
             assert got[t, k] == pytest.approx(sum(v for (j, _), v in belief.items() if j == k) / total, rel=1e-7)
 
 
+@settings(max_examples=15, deadline=None)
+@given(seeds)
+def test_a_lag_with_durations_is_that_of_brute_force_where_none_is_shorter(seed: int) -> None:
+    logs, start, _ = chain(seed, 8)
+    model = replace(durations(seed), mean=np.full(K, 5.0), shortest=3)
+    every, whole = {}, model.survival(200)
+    for path in product(range(K), repeat=len(logs)):
+        first, stop, value = runs(np.array(path, np.int16))
+        score = float(np.exp(sum(logs[t, k] for t, k in enumerate(path))))
+        for i, (a, b, k) in enumerate(zip(first, stop, value, strict=True)):
+            bars = b - a
+            if a == 0:  # begun at any earlier time: the sum over how long it had lasted already
+                ages = whole[k, bars - 1 :] if b == len(path) else whole[k, bars - 1 : -1] - whole[k, bars:]
+                score *= start[k] * ages.sum() / whole[k].sum()
+            else:
+                score *= model.follows[value[i - 1], k] * (whole[k, bars - 1] if b == len(path) else whole[k, bars - 1] - whole[k, bars])
+        every[path] = score
+    got = duration_lag(logs, start, model.follows, model.survival(180), 3)[-1]
+    total = sum(every.values())
+    want = [sum(v for p, v in every.items() if p[-4] == k) / total for k in range(K)]
+    np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seeds, st.integers(1, 59))
 def test_what_comes_later_moves_no_filtered_row(seed: int, cut: int) -> None:
@@ -120,6 +144,7 @@ def test_what_comes_later_moves_no_filtered_row(seed: int, cut: int) -> None:
         lambda e: markov_filter(e, model.share, model.transition()),
         lambda e: fixed_lag(e, model.share, model.transition(), 5),
         lambda e: duration_filter(e, model.share, model.follows, model.survival(40)),
+        lambda e: duration_lag(e, model.share, model.follows, model.survival(40), 5),
     ):
         a, b = run(evidence(p, model.share, 0.5)), run(evidence(changed, model.share, 0.5))
         np.testing.assert_array_equal(a[:cut], b[:cut])

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.regimes.durations import DurationModel
-from candelabra.regimes.filters import duration_filter, duration_start, duration_step, evidence, fixed_lag, markov_filter, markov_step
+from candelabra.regimes.filters import duration_filter, duration_lag, duration_run, duration_start, evidence, markov_filter, markov_step
 from candelabra.regimes.hysteresis import HysteresisSettings, HysteresisState, hysteresis, step
 from candelabra.regimes.paths import semi_markov_path, viterbi_path
 from candelabra.regimes.segmentation import UNLABELLED
@@ -89,7 +89,7 @@ class Decoder:
         if s.kind == "duration":
             return duration_filter(evidence(p, d.share, s.power), d.share, d.follows, d.survival(d.longest))
         if s.kind == "fixed_lag":
-            late = fixed_lag(evidence(p, d.share, s.power), d.share, d.transition(), s.lag)
+            late = duration_lag(evidence(p, d.share, s.power), d.share, d.follows, d.survival(d.longest), s.lag)
             return np.concatenate([late[s.lag :], np.full((min(s.lag, len(late)), len(d)), np.nan)])
         return p
 
@@ -145,12 +145,10 @@ class DecoderStream:
     def __init__(self, decoder: Decoder) -> None:
         s, d = decoder.settings, decoder.durations
         self._decoder, self._first = decoder, True
-        self._said = np.empty(len(d))
         self._chain = d.transition()
         self.state = HysteresisState()
         if s.kind == "duration":
-            self._belief, self._leave = duration_start(d.share, d.survival(d.longest))
-            self._head = 0
+            self._ages = duration_start(d.share, d.survival(d.longest))
         else:
             self._belief = d.share.copy()
 
@@ -165,8 +163,9 @@ class DecoderStream:
                 markov_step(self._belief, row, self._chain, self._first)
                 said = self._belief.copy()
             else:
-                self._head = duration_step(self._belief, self._head, row, self._leave, d.follows, self._first, self._said)
-                said = self._said.copy()
+                said = np.empty((1, len(d)))
+                duration_run(row[None], *self._ages, d.follows, said, np.empty_like(said))
+                said = said[0]
         self._first = False
         if s.kind == "raw":
             return (int(np.argmax(said)) if np.isfinite(said).all() else UNLABELLED), said

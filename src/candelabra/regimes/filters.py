@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["duration_filter", "duration_start", "duration_step", "evidence", "fixed_lag", "markov_filter", "markov_step"]
+__all__ = ["duration_filter", "duration_lag", "duration_run", "duration_start", "evidence", "fixed_lag", "markov_filter", "markov_step"]
 
 Array = NDArray[np.float64]
 
@@ -81,10 +81,11 @@ def fixed_lag(log_evidence: Array, start: Array, transition: Array, lag: int) ->
 
 
 @njit(cache=True)
-def duration_start(start: Array, survival: Array) -> tuple[Array, Array]:
-    """Belief ``(K, longest)`` over label and age before the first bar, and the chance ``(K, longest)`` of ending at each age.
+def duration_start(start: Array, survival: Array) -> tuple[Array, Array, Array, Array]:
+    """The state of `duration_run` before the first bar, and the chance ``(K, longest)`` of ending at each age.
 
-    A series begins somewhere inside a segment: at each age in proportion to the chance of lasting that long.
+    A series begins somewhere inside a segment: at each age in proportion to the chance of lasting that long. The state: belief
+    ``(K, longest)``, a factor ``(K,)`` that it is to be multiplied with, and ``(2,)``: bars heard, place of the youngest age.
     """
     k, longest = survival.shape[0], survival.shape[1] - 1
     belief, leave = np.empty((k, longest)), np.ones((k, longest))
@@ -94,55 +95,113 @@ def duration_start(start: Array, survival: Array) -> tuple[Array, Array]:
             belief[i, d] = start[i] * survival[i, d] / whole
             if d + 1 < longest and survival[i, d] > 1e-12:
                 leave[i, d] = 1.0 - survival[i, d + 1] / survival[i, d]
-    return belief, leave
+    return belief, np.ones(k), np.zeros(2), leave
+
+
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _pass_on(belief: Array, leave: Array) -> tuple[float, float]:
+    """Take out of the belief at each age what leaves; how much that is, and how much stays."""
+    gone, rest = 0.0, 0.0
+    for d in range(len(belief)):
+        part = belief[d] * leave[d]
+        belief[d] -= part
+        gone += part
+        rest += belief[d]
+    return gone, rest
 
 
 @njit(cache=True)
-def duration_step(belief: Array, head: int, row: Array, leave: Array, follows: Array, first: bool, said: Array) -> int:
-    """Take the belief in place to the next bar and hear its log evidence; ``said`` ``(K,)`` becomes the chance of each label.
+def duration_run(
+    log_evidence: Array, belief: Array, factor: Array, place: Array, leave: Array, follows: Array, out: Array, ended: Array
+) -> None:
+    """Chances ``out`` ``(n, K)`` of each label at bars that come next; the state (see `duration_start`) is carried on in place.
 
-    ``belief[i, (head + d) % longest]``: label i in its (d + 1)-th bar. Ages grow by moving the head, not the numbers: the new head is
-    returned.
+    ``belief[i, (head + d) % longest]`` times ``factor[i]``: label i in its (d + 1)-th bar. Ages grow by moving the head and evidence by
+    the factor: a bar costs one pass over the ages. ``ended`` ``(n, K)``: chance that a segment of each label ended with the bar before.
     """
-    k, longest = belief.shape
-    if not first:
-        born = np.zeros(k)
-        for i in range(k):
-            out_of = 0.0
-            for d in range(longest):
-                place = head + d
-                if place >= longest:
-                    place -= longest
-                gone = belief[i, place] * leave[i, d]
-                out_of += gone
-                belief[i, place] -= gone
+    n, k = log_evidence.shape
+    longest = belief.shape[1]
+    weight, mass, born = np.empty(k), np.empty(k), np.empty(k)
+    for t in range(n):
+        head = int(place[1])
+        if place[0] > 0:
+            born[:] = 0.0
+            for i in range(k):
+                young = longest - head
+                a, left = _pass_on(belief[i, head:], leave[i, :young])
+                b, old = _pass_on(belief[i, :head], leave[i, young:])
+                mass[i] = (left + old) * factor[i]
+                ended[t, i] = (a + b) * factor[i]
+                for j in range(k):
+                    born[j] += ended[t, i] * follows[i, j]
+            head = head - 1 if head else longest - 1
             for j in range(k):
-                born[j] += out_of * follows[i, j]
-        head = head - 1 if head else longest - 1
-        for j in range(k):
-            belief[j, head] = born[j]
-    top = row.max()
-    total = 0.0
-    for i in range(k):
-        said[i] = np.exp(row[i] - top) * belief[i].sum()
-        total += said[i]
-    for i in range(k):
-        scale = np.exp(row[i] - top) / total
-        for d in range(longest):
-            belief[i, d] *= scale
-        said[i] /= total
-    return head
+                belief[j, head] = born[j] / factor[j]
+                mass[j] += born[j]
+        else:
+            for i in range(k):
+                mass[i] = belief[i].sum()
+                ended[t, i] = 0.0
+        top = log_evidence[t].max()
+        total = 0.0
+        for i in range(k):
+            weight[i] = np.exp(log_evidence[t, i] - top)
+            out[t, i] = mass[i] * weight[i]
+            total += out[t, i]
+        for i in range(k):
+            out[t, i] /= total
+            factor[i] *= weight[i] / total
+            if not 1e-100 < factor[i] < 1e100:
+                belief[i] *= factor[i]
+                factor[i] = 1.0
+        place[0] += 1
+        place[1] = head
 
 
-@njit(cache=True)
 def duration_filter(log_evidence: Array, start: Array, follows: Array, survival: Array) -> Array:
     """Like `markov_filter`, for durations of any distribution: the belief is over label and age.
 
     ``survival`` ``(K, longest + 1)``: chance of lasting more than 0, 1, ... bars; a segment of ``longest`` bars ends for certain.
     """
     out = np.empty_like(log_evidence)
-    belief, leave = duration_start(start, survival)
-    head = 0
-    for t in range(len(log_evidence)):
-        head = duration_step(belief, head, log_evidence[t], leave, follows, t == 0, out[t])
+    belief, factor, place, leave = duration_start(start, survival)
+    duration_run(log_evidence, belief, factor, place, leave, follows, out, np.empty_like(out))
+    return out
+
+
+@njit(cache=True)
+def duration_lag(log_evidence: Array, start: Array, follows: Array, survival: Array, lag: int) -> Array:
+    """Like `fixed_lag`, with the belief of `duration_filter`: exact where no segment is shorter than ``lag`` bars.
+
+    A segment that is older than the lag was there at bar t - lag; of a younger one it is known which label it came from. A second change
+    within the lag is left out of account.
+    """
+    n, k = log_evidence.shape
+    longest = survival.shape[1] - 1
+    most = min(lag, longest)
+    out, said, ended = np.full((n, k), np.nan), np.empty((n, k)), np.empty((n, k))
+    belief, factor, place, leave = duration_start(start, survival)
+    source = np.empty((k, k))
+    for t in range(n):
+        duration_run(log_evidence[t : t + 1], belief, factor, place, leave, follows, said[t : t + 1], ended[t : t + 1])
+        if t < lag:
+            continue
+        out[t] = said[t]
+        for d in range(most):
+            at = (int(place[1]) + d) % longest
+            for j in range(k):
+                total = 0.0
+                for i in range(k):
+                    source[i, j] = ended[t - d, i] * follows[i, j]
+                    total += source[i, j]
+                young = belief[j, at] * factor[j]
+                if total > 0.0:
+                    out[t, j] -= young
+                    for i in range(k):
+                        out[t, i] += young * source[i, j] / total
+        total = 0.0
+        for i in range(k):
+            out[t, i] = max(out[t, i], 0.0)
+            total += out[t, i]
+        out[t] /= total
     return out
