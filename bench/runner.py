@@ -72,6 +72,8 @@ def _measure_apart(item: Item, tool: str, small: bool) -> dict[str, Any]:
     command = [str(own) if own.exists() else sys.executable, "-m", "bench", "one", item.name, tool, *(["--small"] if small else [])]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"), str(item.threads))
     env = {**os.environ, **threads, **item.environment}
+    # a rival's own environment has no candelabra, but the modules that list the items name its types
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT / "src"), env.get("PYTHONPATH"))))
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=_LIMIT, check=False)
     if done.returncode:
         return {"failed": "; ".join(done.stderr.strip().splitlines()[-3:])}
