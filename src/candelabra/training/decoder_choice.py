@@ -1,0 +1,120 @@
+"""The numbers of a decoder, chosen on the validation range within what a user bears: how often regimes flip, and how late they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from candelabra.errors import DataError, UsageError
+from candelabra.metrics.judged_bars import judged_bars
+from candelabra.metrics.segment_bounds import covering, detection_delays
+from candelabra.metrics.segments import macro_f1
+from candelabra.regimes.decoding import CAUSAL_KINDS, Decoder, DecoderKind, DecoderSettings
+from candelabra.regimes.durations import DurationModel
+
+__all__ = ["Bounds", "DecoderTrial", "choose_decoder"]
+
+_ENTER: Final = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
+_CONFIRM: Final = (1, 2, 3, 5)
+_POWERS: Final = (0.1, 0.2, 0.35, 0.6, 1.0)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the decoder has to keep on validation: at most ``flips`` changes in 1,000 bars, a median ``delay`` of at most so many bars.
+
+    ``margin``: the share of either that is used; a short validation range flatters what was chosen on it.
+    """
+
+    flips: float = 6.0
+    delay: float = 25.0
+    margin: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.flips <= 0 or self.delay < 0 or not 0 < self.margin <= 1:
+            raise UsageError(
+                f"flips {self.flips:g}, delay {self.delay:g}, margin {self.margin:g}: flips above 0, a delay of at least 0 and a margin in "
+                "(0, 1] are needed"
+            )
+
+
+@dataclass(frozen=True)
+class DecoderTrial:
+    """One tried setting on validation: means over series, the delay over all their segments; ``excess`` over the bounds, 0 within them."""
+
+    settings: DecoderSettings
+    macro_f1: float
+    covering: float
+    flips: float
+    delay: float
+    excess: float
+
+    @property
+    def worth(self) -> tuple[float, float]:
+        """More is better: first to keep the bounds, then macro-F1 and covering together."""
+        return -self.excess, self.macro_f1 + self.covering
+
+
+def choose_decoder(
+    kind: DecoderKind,
+    probabilities: Sequence[ArrayLike],
+    truths: Sequence[ArrayLike],
+    labels: Sequence[str],
+    durations: DurationModel,
+    *,
+    bounds: Bounds | None = None,
+    start: Sequence[int] | None = None,
+    powers: Sequence[float] = _POWERS,
+    lag: int = 0,
+) -> tuple[Decoder, tuple[DecoderTrial, ...]]:
+    """The best decoder of a kind, and all that were tried.
+
+    ``probabilities[i]`` ``(n, K)`` from the beginning of a series, so that filters are warm; judged from row ``start[i]`` on (default: 0).
+    ``powers``: weights of evidence to try (1 alone for a likelihood). Bounds hold causal kinds only: the others are judged by macro-F1 and
+    covering. DataError where no bar is labelled.
+    """
+    begin = [0] * len(truths) if start is None else list(start)
+    if not any((np.asarray(t)[a:] >= 0).any() for t, a in zip(truths, begin, strict=True)):
+        raise DataError("the validation range has no labelled bar: a decoder cannot be chosen; hand in labels that reach into it")
+    limits = bounds or Bounds()
+    trials = []
+    for settings in _candidates(kind, powers, lag):
+        decoder = Decoder(settings, tuple(labels), durations)
+        shown = [decoder.decode(p) for p in probabilities]
+        trials.append(_judge(settings, shown, truths, begin, len(labels), limits))
+    best = max(trials, key=lambda trial: trial.worth)
+    return Decoder(best.settings, tuple(labels), durations), tuple(trials)
+
+
+def _candidates(kind: DecoderKind, powers: Sequence[float], lag: int) -> Iterator[DecoderSettings]:
+    if kind == "raw":
+        yield DecoderSettings(kind)
+    elif kind in CAUSAL_KINDS:
+        weights = powers if kind in ("markov", "duration") else (1.0,)
+        for power, enter, confirm in product(weights, _ENTER, _CONFIRM):
+            yield DecoderSettings(kind, power=power, enter=enter, confirm=confirm)
+    else:
+        for power in powers:
+            yield DecoderSettings(kind, power=power, lag=lag)
+
+
+def _judge(
+    settings: DecoderSettings, shown: Sequence[ArrayLike], truths: Sequence[ArrayLike], start: list[int], labels: int, bounds: Bounds
+) -> DecoderTrial:
+    judged = [judged_bars(np.asarray(t)[a:], np.asarray(s)[a:]) for t, s, a in zip(truths, shown, start, strict=True)]
+    judged = [one for one in judged if len(one)]
+    if not judged:
+        return DecoderTrial(settings, 0.0, 0.0, float("inf"), float("inf"), float("inf"))
+    flips = 1000 * sum(len(one.shown_pieces.boundaries) for one in judged) / sum(map(len, judged))
+    delays = [detection_delays(one).median for one in judged]
+    delay = float(np.nanmedian(delays)) if np.isfinite(delays).any() else 0.0
+    excess = 0.0
+    if settings.kind in CAUSAL_KINDS:
+        excess = max(0.0, flips / (bounds.margin * bounds.flips) - 1) + max(0.0, delay / max(bounds.margin * bounds.delay, 1e-9) - 1)
+    f1, cover = np.mean([macro_f1(one, labels) for one in judged]), np.mean([covering(one) for one in judged])
+    return DecoderTrial(settings, float(f1), float(cover), flips, delay, excess)
