@@ -1,0 +1,110 @@
+"""`tcn`: a dilated causal convolution over bars with a head of regimes for each timeframe, one of boundaries, and the same without torch.
+
+Decisions:
+- dense: an answer at every base bar; a coarse timeframe's head says which of its segments the bar lies in;
+- residual layers of kernel 3 with dilations 1, 2, 4 ...: the receptive field is 2 x (sum of dilations) + 1 bars, exact, so that a stream
+  of that many bars gives what the history gives (van den Oord et al. 2016; Bai, Kolter and Koltun 2018);
+- a filtered network pads the past alone, a smoothed one both sides: two sets of weights that never share a file;
+- at inference a few matrix products: `RegimeTcn` is NumPy, so a bundle needs neither torch nor a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.errors import BundleError, UsageError
+
+__all__ = ["Mode", "RegimeTcn", "TcnSettings", "softmax"]
+
+Mode = Literal["filtered", "smoothed"]
+Floats = NDArray[np.float32]
+KERNEL = 3
+
+
+@dataclass(frozen=True)
+class TcnSettings:
+    """``width`` of every layer, ``layers`` (dilations 1, 2, 4 ...), ``dropout``; weights of losses beside the labels': ``boundary_weight``,
+    ``smooth_weight`` (log probabilities of neighbouring bars, MS-TCN).
+    """
+
+    width: int = 48
+    layers: int = 8
+    dropout: float = 0.2
+    boundary_weight: float = 0.2
+    smooth_weight: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or not 1 <= self.layers <= 16:
+            raise UsageError(f"width {self.width} and layers {self.layers} of a tcn: at least 1, and at most 16 layers")
+        if not 0 <= self.dropout < 1 or min(self.boundary_weight, self.smooth_weight) < 0:
+            raise UsageError(f"dropout {self.dropout} must lie in [0, 1), weights of losses must not be below 0")
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Bars between the three inputs of each layer."""
+        return tuple(2**k for k in range(self.layers))
+
+    @property
+    def receptive_field(self) -> int:
+        """Bars back to the oldest that moves an answer, itself included."""
+        return (KERNEL - 1) * sum(self.dilations) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class RegimeTcn:
+    """Trained weights: ``weights`` by the names of the network's parameters; ``heads``: labels of each timeframe, in the heads' order."""
+
+    settings: TcnSettings
+    mode: Mode
+    heads: Mapping[str, tuple[str, ...]]
+    weights: Mapping[str, Floats]
+
+    def logits(self, x: Floats) -> dict[str, NDArray[Any]]:
+        """From inputs ``(n, C)`` to logits ``(n, K)`` by timeframe name; the last is ``boundary``: a column a timeframe."""
+        hidden = x @ self.weights["embed.weight"].T + self.weights["embed.bias"]
+        n = len(hidden)
+        for k, dilation in enumerate(self.settings.dilations):
+            scale = 1 / np.sqrt(np.mean(hidden * hidden, axis=1, keepdims=True) + np.float32(1e-6))
+            normed = hidden * scale * self.weights[f"norms.{k}"]
+            back = (KERNEL - 1) * dilation if self.mode == "filtered" else dilation
+            padded = np.zeros((n + (KERNEL - 1) * dilation, hidden.shape[1]), np.float32)
+            padded[back : back + n] = normed
+            stacked = np.concatenate([padded[i * dilation : i * dilation + n] for i in range(KERNEL)], axis=1)
+            inner = stacked @ self.weights[f"convolutions.{k}.weight"].T + self.weights[f"convolutions.{k}.bias"]
+            hidden = hidden + inner / (1 + np.exp(-inner))
+        out = hidden @ self.weights["head.weight"].T + self.weights["head.bias"]
+        found: dict[str, NDArray[Any]] = {}
+        at = 0
+        for name, labels in self.heads.items():
+            found[name], at = out[:, at : at + len(labels)], at + len(labels)
+        return found | {"boundary": out[:, at:]}
+
+    def probabilities(self, x: Floats) -> dict[str, NDArray[np.float64]]:
+        """Chances ``(n, K)`` by timeframe name."""
+        return {name: softmax(values) for name, values in self.logits(x).items() if name != "boundary"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without the weights."""
+        return {"settings": asdict(self.settings), "mode": self.mode, "heads": {tf: list(names) for tf, names in self.heads.items()}}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], weights: Mapping[str, Floats]) -> RegimeTcn:
+        """What `to_dict` wrote, with its weights; BundleError when they do not fit."""
+        try:
+            heads = {tf: tuple(names) for tf, names in content["heads"].items()}
+            made = cls(TcnSettings(**content["settings"]), content["mode"], heads, dict(weights))
+            made.logits(np.zeros((2, weights["embed.weight"].shape[1]), np.float32))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"this is not a regime network ({error!r}): the bundle is damaged, seal it again") from error
+        return made
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows that sum to 1."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
