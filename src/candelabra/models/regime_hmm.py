@@ -29,16 +29,19 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HmmSettings:
-    """``states``; ``span``: bars that return and volatility are averaged over (1: single bars); EM ``rounds`` at most; ``seed``."""
+    """``states``; ``span``: bars that return and volatility are averaged over (1: single bars); EM ``rounds`` at most; ``restarts`` from
+    other beginnings, of which the likeliest is kept (one alone may end anywhere); ``seed``.
+    """
 
     states: int = 4
     span: int = 60
     rounds: int = 100
+    restarts: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.states < 2 or self.span < 1 or self.rounds < 1:
-            raise UsageError(f"a hidden Markov model of {self} cannot be: states >= 2, span and rounds >= 1")
+        if self.states < 2 or self.span < 1 or self.rounds < 1 or self.restarts < 1:
+            raise UsageError(f"a hidden Markov model of {self} cannot be: states >= 2; span, rounds and restarts >= 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +99,7 @@ def fit_hmm(candles: Candles, codes: ArrayLike, labels: int, settings: HmmSettin
     centre, spread = inputs.mean(0), inputs.std(0)
     if not (spread > 0).all():
         raise DataError(f"{candles.symbol} {candles.timeframe}: prices never move, so there are no states to tell apart")
-    model = GaussianHMM(chosen.states, covariance_type="diag", n_iter=chosen.rounds, random_state=chosen.seed, min_covar=1e-3)
-    _fit_quietly(model, (inputs - centre) / spread)
+    model = _likeliest(GaussianHMM, (inputs - centre) / spread, chosen)
     start, transition, mean = (np.ascontiguousarray(p, np.float64) for p in (model.startprob_, model.transmat_, model.means_))
     variance = np.diagonal(model.covars_, axis1=1, axis2=2).copy()
     names = np.zeros(chosen.states, np.int64)
@@ -107,14 +109,20 @@ def fit_hmm(candles: Candles, codes: ArrayLike, labels: int, settings: HmmSettin
     return replace(fitted, names=names)
 
 
-def _fit_quietly(model: Any, x: Floats) -> None:
+def _likeliest(kind: Any, x: Floats, settings: HmmSettings) -> Any:
     logger = logging.getLogger("hmmlearn")
     level = logger.level
     logger.setLevel(logging.ERROR)  # that a likelihood stopped rising is no news to whoever compares rivals
     try:
-        model.fit(x)
+        models = [
+            kind(
+                settings.states, covariance_type="diag", n_iter=settings.rounds, random_state=1_000 * k + settings.seed, min_covar=1e-3
+            ).fit(x)
+            for k in range(settings.restarts)
+        ]
     finally:
         logger.setLevel(level)
+    return max(models, key=lambda model: model.score(x))
 
 
 def _inputs(candles: Candles, span: int) -> Floats:
