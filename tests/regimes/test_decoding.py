@@ -68,6 +68,19 @@ def test_a_fixed_lag_speaks_of_its_own_bar_and_reads_so_many_later_ones() -> Non
     assert not np.array_equal(own.beliefs(changed)[55:60], own.beliefs(p)[55:60])
 
 
+def test_a_tilt_shows_rare_labels_more_and_streams_alike() -> None:
+    rng = np.random.default_rng(3)
+    rare = fit_durations([np.repeat(np.array([0, 1, 0, 2], np.int16), [400, 20, 400, 30])], 3)
+    p = rng.dirichlet([6, 2, 2], 300)
+    plain = Decoder(DecoderSettings("hysteresis"), LABELS, rare)
+    tilted = Decoder(DecoderSettings("hysteresis", tilt=0.6), LABELS, rare)
+    assert (tilted.decode(p) > 0).mean() > (plain.decode(p) > 0).mean() + 0.2
+    stream = tilted.stream()
+    assert [stream.push(row)[0] for row in p] == tilted.decode(p).tolist()
+    with pytest.raises(UsageError, match="tilt"):
+        DecoderSettings("raw", tilt=2)
+
+
 def test_what_cannot_be_is_refused() -> None:
     for kind in ("viterbi", "semi_markov", "fixed_lag"):
         with pytest.raises(UsageError, match="cannot run candle by candle"):

@@ -69,6 +69,8 @@ class Predictor:
         folder = Path(bundle)
         require_sealed(folder)
         manifest = read_manifest(folder)
+        if not manifest.horizons:
+            raise BundleError(f"the bundle {manifest.id} holds regimes and no forecast: use `candelabra segment {folder}`")
         recipe = Recipe.of(manifest.recipe)
         require_models(manifest, folder / "parts")
         model = load_engine(folder / "parts" / manifest.model)

@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from candelabra import __version__
-from candelabra.cli import audit, backtest, bundles, check, doctor, features, forecast, importing, journeys, label, serve, settings, store
+from candelabra.cli import (
+    audit,
+    backtest,
+    bundles,
+    check,
+    doctor,
+    features,
+    forecast,
+    importing,
+    journeys,
+    label,
+    segment,
+    serve,
+    settings,
+    store,
+)
 
 __all__ = ["app"]
 
@@ -43,6 +58,7 @@ app.add_typer(label.app, name="label")
 app.command("train")(journeys.train)
 app.command("evaluate")(journeys.evaluate)
 app.command("forecast")(forecast.forecast)
+app.command("segment")(segment.segment)
 app.command("backtest")(backtest.backtest)
 app.command("audit")(audit.audit)
 app.command("serve")(serve.serve)

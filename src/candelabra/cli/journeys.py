@@ -55,6 +55,8 @@ def train(
         str | None,
         typer.Option("--start-from", metavar="BUNDLE", help="Begin from its weights; it must have learned from earlier candles."),
     ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="A learning set: segments with labels.")] = None,
+    regimes_only: Annotated[bool, typer.Option("--regimes-only", help="Learn the labels of --labels, and no forecast.")] = False,
     folder: Out = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an interrupted run, with the settings it has.")
@@ -65,6 +67,15 @@ def train(
     """Learn from candles, judge against baselines, write a report and a sealed bundle."""
     from candelabra.cli.progress import reporter
 
+    if labels is not None or regimes_only:
+        if labels is None or not regimes_only:
+            raise UsageError("--labels FILE and --regimes-only go together: forecasts and regimes are not learned in one network yet")
+        if config or assignments or size or start_from or resume:
+            raise UsageError("--regimes-only takes candles, --labels, --out, --symbol, --timeframe, --since and --until alone")
+        tree = settings(paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad, since=since, until=until)
+        from candelabra.cli.segment import train_labels
+
+        return train_labels(tree, labels, folder=folder, as_json=as_json, quiet=quiet)
     if resume is not None:
         if config or assignments or size or folder or since or until or start_from:
             raise UsageError("--resume goes on with the settings of its run: give it alone, or with the files of the candles")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ __all__ = ["Mode", "RegimeTcn", "TcnSettings", "softmax"]
 Mode = Literal["filtered", "smoothed"]
 Floats = NDArray[np.float32]
 KERNEL = 3
+_ROWS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,25 @@ class RegimeTcn:
     def logits(self, x: Floats) -> dict[str, NDArray[Any]]:
         """From inputs ``(n, C)`` to logits ``(n, K)`` by timeframe name; the last is ``boundary``: a column a timeframe."""
         hidden = x @ self.weights["embed.weight"].T + self.weights["embed.bias"]
-        n = len(hidden)
+        n, width = hidden.shape
         for k, dilation in enumerate(self.settings.dilations):
-            scale = 1 / np.sqrt(np.mean(hidden * hidden, axis=1, keepdims=True) + np.float32(1e-6))
-            normed = hidden * scale * self.weights[f"norms.{k}"]
-            back = (KERNEL - 1) * dilation if self.mode == "filtered" else dilation
-            padded = np.zeros((n + (KERNEL - 1) * dilation, hidden.shape[1]), np.float32)
-            padded[back : back + n] = normed
-            stacked = np.concatenate([padded[i * dilation : i * dilation + n] for i in range(KERNEL)], axis=1)
-            inner = stacked @ self.weights[f"convolutions.{k}.weight"].T + self.weights[f"convolutions.{k}.bias"]
-            hidden = hidden + inner / (1 + np.exp(-inner))
+            reach = (KERNEL - 1) * dilation
+            back = reach if self.mode == "filtered" else dilation
+            padded = np.zeros((n + reach, width), np.float32)
+            scale = 1 / np.sqrt(np.einsum("nc,nc->n", hidden, hidden) / np.float32(width) + np.float32(1e-6))
+            np.multiply(hidden, scale[:, None], out=padded[back : back + n])
+            padded *= self.weights[f"norms.{k}"]
+            kernel, bias = np.ascontiguousarray(self.weights[f"convolutions.{k}.weight"].T), self.weights[f"convolutions.{k}.bias"]
+            for first in range(0, n, _ROWS):  # in pieces that stay in the cache
+                stop = min(n, first + _ROWS)
+                inner = np.broadcast_to(bias, (stop - first, width)).copy()
+                for i in range(KERNEL):
+                    inner += padded[i * dilation + first : i * dilation + stop] @ kernel[i * width : (i + 1) * width]
+                with np.errstate(over="ignore"):  # far below 0 the gate is shut: 1 / infinity
+                    gate = np.exp(-inner)
+                gate += 1
+                inner /= gate
+                hidden[first:stop] += inner
         out = hidden @ self.weights["head.weight"].T + self.weights["head.bias"]
         found: dict[str, NDArray[Any]] = {}
         at = 0

@@ -34,11 +34,13 @@ Array = NDArray[np.float64]
 class DecoderSettings:
     """Which rule, and its numbers.
 
-    ``power``: weight of a bar's evidence in (0, 1] (see `filters`); ``enter``, ``confirm``, ``min_hold``: of `hysteresis`, which `raw`,
-    `fixed_lag` and the paths do not use; ``lag``: bars that `fixed_lag` waits.
+    ``tilt`` in [0, 1]: chances are divided by the labels' shares to this power first, so that rare labels are shown more (Menon et al.
+    2021); ``power``: weight of a bar's evidence in (0, 1] (see `filters`); ``enter``, ``confirm``, ``min_hold``: of `hysteresis`, which
+    `raw`, `fixed_lag` and the paths do not use; ``lag``: bars that `fixed_lag` waits.
     """
 
     kind: DecoderKind = "hysteresis"
+    tilt: float = 0.0
     power: float = 1.0
     enter: float = 0.0
     confirm: int = 1
@@ -50,6 +52,8 @@ class DecoderSettings:
             raise UsageError(f"there is no decoder {self.kind!r}: choose one of {', '.join(KINDS)}")
         if not 0 < self.power <= 1:
             raise UsageError(f"power = {self.power}: the weight of a bar's evidence lies above 0 and at most at 1")
+        if not 0 <= self.tilt <= 1:
+            raise UsageError(f"tilt = {self.tilt}: the power that shares are taken to lies in [0, 1]")
         if self.lag < 0 or (self.lag > 0) != (self.kind == "fixed_lag"):
             raise UsageError(f"lag = {self.lag} with the decoder {self.kind}: fixed_lag needs 1 or more bars, the others none")
         self.rule.thresholds(2)
@@ -83,7 +87,10 @@ class Decoder:
         Rows of `fixed_lag` speak of their own bar, ``lag`` bars later (the last ``lag`` rows are NaN); `raw`, `hysteresis` and paths leave
         the probabilities as they are.
         """
-        p, s, d = self._checked(probabilities), self.settings, self.durations
+        return self._beliefs(self._checked(probabilities))
+
+    def _beliefs(self, p: Array) -> Array:
+        s, d = self.settings, self.durations
         if s.kind == "markov":
             return markov_filter(evidence(p, d.share, s.power), d.share, d.transition())
         if s.kind == "duration":
@@ -103,7 +110,7 @@ class Decoder:
             most = d.longest
             live = np.log(np.maximum(d.survival(most)[:, :most], 1e-300))
             return semi_markov_path(heard, d.share, d.follows, d.log_mass(most), live)
-        believed = self.beliefs(p)
+        believed = self._beliefs(p)
         if s.kind in ("raw", "fixed_lag"):
             known: NDArray[np.bool_] = np.asarray(np.isfinite(believed).all(axis=1))
             return np.where(known, np.argmax(np.where(known[:, None], believed, 0.0), axis=1), UNLABELLED).astype(np.int16)
@@ -136,6 +143,9 @@ class Decoder:
         p = np.asarray(probabilities, np.float64)
         if p.ndim != 2 or p.shape[1] != len(self.labels):
             raise DataError(f"probabilities of shape {p.shape} cannot be decoded into {len(self.labels)} labels: give one column a label")
+        if self.settings.tilt:
+            p = p / np.maximum(self.durations.share, 1e-6) ** self.settings.tilt
+            p = p / p.sum(axis=1, keepdims=True)
         return p
 
 

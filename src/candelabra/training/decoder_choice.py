@@ -22,6 +22,7 @@ __all__ = ["Bounds", "DecoderTrial", "choose_decoder"]
 _ENTER: Final = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
 _CONFIRM: Final = (1, 2, 3, 5)
 _POWERS: Final = (0.1, 0.2, 0.35, 0.6, 1.0)
+_TILTS: Final = (0.0, 0.3, 0.6)
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,21 @@ def choose_decoder(
     bounds: Bounds | None = None,
     start: Sequence[int] | None = None,
     powers: Sequence[float] = _POWERS,
+    tilts: Sequence[float] = _TILTS,
     lag: int = 0,
 ) -> tuple[Decoder, tuple[DecoderTrial, ...]]:
     """The best decoder of a kind, and all that were tried.
 
     ``probabilities[i]`` ``(n, K)`` from the beginning of a series, so that filters are warm; judged from row ``start[i]`` on (default: 0).
-    ``powers``: weights of evidence to try (1 alone for a likelihood). Bounds hold causal kinds only: the others are judged by macro-F1 and
-    covering. DataError where no bar is labelled.
+    ``powers``: weights of evidence to try (1 alone for a likelihood), ``tilts`` towards rare labels (0 alone for one). Bounds hold causal
+    kinds only: the others are judged by macro-F1 and covering. DataError where no bar is labelled.
     """
     begin = [0] * len(truths) if start is None else list(start)
     if not any((np.asarray(t)[a:] >= 0).any() for t, a in zip(truths, begin, strict=True)):
         raise DataError("the validation range has no labelled bar: a decoder cannot be chosen; hand in labels that reach into it")
     limits = bounds or Bounds()
     trials = []
-    for settings in _candidates(kind, powers, lag):
+    for settings in _candidates(kind, powers, tilts, lag):
         decoder = Decoder(settings, tuple(labels), durations)
         shown = [decoder.decode(p) for p in probabilities]
         trials.append(_judge(settings, shown, truths, begin, len(labels), limits))
@@ -91,16 +93,16 @@ def choose_decoder(
     return Decoder(best.settings, tuple(labels), durations), tuple(trials)
 
 
-def _candidates(kind: DecoderKind, powers: Sequence[float], lag: int) -> Iterator[DecoderSettings]:
+def _candidates(kind: DecoderKind, powers: Sequence[float], tilts: Sequence[float], lag: int) -> Iterator[DecoderSettings]:
     if kind == "raw":
-        yield DecoderSettings(kind)
+        yield from (DecoderSettings(kind, tilt=tilt) for tilt in tilts)
     elif kind in CAUSAL_KINDS:
         weights = powers if kind in ("markov", "duration") else (1.0,)
-        for power, enter, confirm in product(weights, _ENTER, _CONFIRM):
-            yield DecoderSettings(kind, power=power, enter=enter, confirm=confirm)
+        for tilt, power, enter, confirm in product(tilts, weights, _ENTER, _CONFIRM):
+            yield DecoderSettings(kind, tilt=tilt, power=power, enter=enter, confirm=confirm)
     else:
-        for power in powers:
-            yield DecoderSettings(kind, power=power, lag=lag)
+        for tilt, power in product(tilts, powers):
+            yield DecoderSettings(kind, tilt=tilt, power=power, lag=lag)
 
 
 def _judge(

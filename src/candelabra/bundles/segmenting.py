@@ -1,0 +1,33 @@
+"""Opening what a bundle holds of regimes, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from candelabra.bundles.format import Manifest, read_manifest
+from candelabra.bundles.verify import require_sealed
+from candelabra.errors import BundleError
+from candelabra.models.regime_tcn import Mode
+from candelabra.models.segmenter import Segmenter
+
+__all__ = ["open_segmenter", "regime_modes"]
+
+
+def regime_modes(bundle: str | Path) -> tuple[str, ...]:
+    """Which modes a bundle holds, none where it has no regimes."""
+    parts = Path(bundle) / "parts"
+    return tuple(mode for mode in ("filtered", "smoothed") if (parts / f"regimes-{mode}" / "regimes.json").is_file())
+
+
+def open_segmenter(bundle: str | Path, mode: Mode = "filtered") -> tuple[Manifest, Segmenter]:
+    """The segmenter of a mode after checking every file against its seal; BundleError says what is wrong."""
+    folder = Path(bundle)
+    require_sealed(folder)
+    manifest, there = read_manifest(folder), regime_modes(folder)
+    if mode not in there:
+        held = f"it has {' and '.join(there)} ones" if there else "it was trained to forecast"
+        raise BundleError(f"the bundle {manifest.id} holds no {mode} regimes ({held}): train with labels, or choose another mode")
+    segmenter = Segmenter.load(folder / "parts" / f"regimes-{mode}")
+    if segmenter.mode != mode:
+        raise BundleError(f"{folder / 'parts' / f'regimes-{mode}'} holds a {segmenter.mode} segmenter: the bundle was put together by hand")
+    return manifest, segmenter

@@ -1,0 +1,153 @@
+"""`Segmenter`: regimes at several timeframes from candles: switching models and networks, and a decoder for each timeframe; no torch.
+
+One segmenter has one mode and its own files. `filtered`: what is said of a bar at its close stays. `smoothed`: both sides of a bar are
+read, for charts and for labelling; what it says is `Hindsight`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from candelabra.candles.frame import Candles
+from candelabra.candles.hindsight import Hindsight
+from candelabra.candles.timeframe import timeframe
+from candelabra.errors import BundleError, DataError
+from candelabra.models.regime_inputs import RegimeInputs, candles_at
+from candelabra.models.regime_tcn import Mode, RegimeTcn
+from candelabra.regimes.decoding import Decoder, DecoderSettings
+from candelabra.windows.alignment import asof_index
+
+__all__ = ["SOURCES", "HindsightRegimes", "Regimes", "Segmenter", "Source", "TimeframeReader", "chances", "network_chances"]
+
+Source = Literal["switching", "network", "mean"]
+SOURCES: Final[tuple[Source, ...]] = ("switching", "network", "mean")
+Floats = NDArray[np.float64]
+_FORMAT: Final = 1
+_FILE: Final = "regimes.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Regimes:
+    """What is said of the bars of one timeframe: ``code`` int16 ``(n,)`` by ``labels`` (-1: nothing), ``probabilities`` ``(n, K)``
+    before anything is decided (NaN: unknown), the ``candles`` they are of.
+    """
+
+    candles: Candles
+    labels: tuple[str, ...]
+    code: NDArray[np.int16]
+    probabilities: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class HindsightRegimes(Regimes, Hindsight):
+    """The same, said with later bars at hand. ``known_at`` int64 ms ``(n,)``: the close of the last bar that was read."""
+
+    known_at: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class TimeframeReader:
+    """Where a timeframe's chances come from, and how they become a label."""
+
+    source: Source
+    decoder: Decoder
+
+
+@dataclass(frozen=True, eq=False)
+class Segmenter:
+    """``inputs`` and ``networks`` (their chances are averaged) for the base timeframe; ``readers`` by timeframe name."""
+
+    mode: Mode
+    inputs: RegimeInputs
+    networks: tuple[RegimeTcn, ...]
+    readers: Mapping[str, TimeframeReader]
+
+    @property
+    def base(self) -> str:
+        """The timeframe whose candles are needed; coarser ones are made of them."""
+        return self.inputs.base.name
+
+    def regimes(self, candles: Candles) -> dict[str, Regimes]:
+        """The regimes of one symbol by timeframe name, from candles of the base timeframe or finer. DataError without a closed bar."""
+        base = candles_at(candles, self.inputs.base)
+        if not len(base):
+            raise DataError(f"{candles.symbol} has no closed {self.base} bar: give more candles")
+        needed = any(reader.source != "switching" for reader in self.readers.values())
+        told = network_chances(self.networks, self.inputs, base) if needed else {}
+        found: dict[str, Regimes] = {}
+        for name, reader in self.readers.items():
+            own = candles_at(base, timeframe(name))
+            p = chances(reader.source, own, base, self.inputs, told.get(name), name, len(reader.decoder.labels))
+            code, believed = reader.decoder.decode(p), reader.decoder.beliefs(p)
+            labels = reader.decoder.labels
+            if self.mode == "filtered" and reader.decoder.causal:
+                found[name] = Regimes(own, labels, code, believed)
+            else:
+                newest = np.full(len(own), base.close_time[-1])
+                found[name] = HindsightRegimes(own, labels, code, believed, newest)
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write ``regimes.json`` and a safetensors file a network."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for k, network in enumerate(self.networks):
+            save_file({name: np.ascontiguousarray(w) for name, w in network.weights.items()}, folder / f"network-{k}.safetensors")
+        readers = {name: {"source": one.source, "decoder": one.decoder.to_dict()} for name, one in self.readers.items()}
+        content = {
+            "format": _FORMAT, "mode": self.mode, "inputs": self.inputs.to_dict(), "networks": [n.to_dict() for n in self.networks],
+            "readers": readers,
+        }  # fmt: skip
+        (folder / _FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Segmenter:
+        """What `save` wrote; BundleError when something is missing or does not fit."""
+        try:
+            content: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+            if content["format"] != _FORMAT:
+                raise BundleError(f"{folder / _FILE} has format {content['format']}, this version reads {_FORMAT}: train again")
+            networks = tuple(
+                RegimeTcn.from_dict(one, load_file(folder / f"network-{k}.safetensors")) for k, one in enumerate(content["networks"])
+            )
+            readers = {name: TimeframeReader(one["source"], Decoder.from_dict(one["decoder"])) for name, one in content["readers"].items()}
+            return cls(content["mode"], RegimeInputs.from_dict(content["inputs"]), networks, readers)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise BundleError(f"{folder} cannot be read as a segmenter ({error!r}): restore it from the sealed bundle") from error
+
+
+def network_chances(networks: tuple[RegimeTcn, ...], inputs: RegimeInputs, base: Candles) -> dict[str, Floats]:
+    """Mean chances of the networks at each base bar, by timeframe name."""
+    table = inputs.table(base)
+    told = [network.probabilities(table) for network in networks]
+    return {name: np.mean([one[name] for one in told], axis=0) for name in networks[0].heads} if networks else {}
+
+
+def chances(source: Source, own: Candles, base: Candles, inputs: RegimeInputs, told: Floats | None, name: str, labels: int) -> Floats:
+    """Chances ``(n, K)`` at the closes of a timeframe's own bars, as the decoder of that source expects them.
+
+    ``told``: the networks' at base bars. A bar of ``own`` that closes where no base bar does is unknown.
+    """
+    network = np.full((len(own), labels), np.nan)
+    if source != "switching":
+        assert told is not None
+        place = asof_index(own.close_time, base.close_time)
+        fits = (place >= 0) & (base.close_time[np.maximum(place, 0)] == own.close_time)
+        network[fits] = told[place[fits]]
+        if source == "network":
+            return network
+    model = inputs.switching[name]
+    heard = model.probabilities(own)
+    if source == "switching":
+        return heard
+    believed = Decoder(DecoderSettings("duration"), model.labels, model.durations).beliefs(heard)
+    mean = np.exp(0.5 * (np.log(np.maximum(network, 1e-9)) + np.log(np.maximum(believed, 1e-9))))
+    return np.asarray(mean / mean.sum(axis=1, keepdims=True))

@@ -1,0 +1,217 @@
+"""The journey of a learning set: candles and labels -> one network with a head a timeframe -> decoders -> judgement -> sealed bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import candelabra
+from candelabra.bundles.format import Manifest, seal
+from candelabra.candles.frame import Candles, format_minute
+from candelabra.candles.timeframe import Timeframe, timeframe
+from candelabra.disk import write_atomically
+from candelabra.errors import DataError, UsageError
+from candelabra.evaluation.regimes import TimeframeVerdict, judge_regimes
+from candelabra.models.regime_inputs import candles_at
+from candelabra.models.regime_tcn import Mode, TcnSettings
+from candelabra.models.segmenter import Segmenter
+from candelabra.pipeline.openings import log_opening
+from candelabra.progress import Reporter, Silent
+from candelabra.regimes.learning_set import LearningSet
+from candelabra.regimes.segmentation import Segmentation
+from candelabra.training.loop import Progress
+from candelabra.training.regime_fit import RegimeData, regime_training
+from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
+from candelabra.training.settings import TrainingSettings
+
+__all__ = ["MODEL", "RegimeRun", "RegimeRunSettings", "train_regimes"]
+
+MODEL: Final = "regimes"
+"""``model`` in the manifest of a bundle that holds regimes and no forecast."""
+
+_LIBRARIES: Final = ("numpy", "numba", "scipy", "torch", "lightgbm")
+_MODES: Final[tuple[Mode, ...]] = ("filtered", "smoothed")
+
+
+@dataclass(frozen=True)
+class RegimeRunSettings:
+    """``shares`` of time for train, validation, calibration and test; ``modes``; the network's and the loop's settings; ``seed``."""
+
+    shares: tuple[float, float, float, float] = (0.6, 0.1, 0.1, 0.2)
+    modes: tuple[Mode, ...] = _MODES
+    network: TcnSettings = field(default_factory=TcnSettings)
+    training: TrainingSettings = field(default_factory=regime_training)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
+            raise UsageError(f"shares {self.shares} must be four positive numbers (train, validation, calibration, test) that sum to 1")
+        if not self.modes or not set(self.modes) <= set(_MODES):
+            raise UsageError(f"modes {self.modes}: choose filtered, smoothed or both")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class RegimeRun:
+    """Where a run's results are and what they say: verdicts by mode, in the order of the timeframes."""
+
+    folder: Path
+    bundle: Path
+    manifest: Manifest
+    fits: dict[Mode, SegmenterFit]
+    verdicts: dict[Mode, tuple[TimeframeVerdict, ...]]
+    trials: int
+    openings: int
+    seconds: float
+
+
+def train_regimes(
+    candles: Sequence[Candles],
+    learning_set: LearningSet,
+    settings: RegimeRunSettings | None = None,
+    *,
+    folder: Path | None = None,
+    runs: Path = Path("runs"),
+    progress: Reporter | None = None,
+) -> RegimeRun:
+    """Learn a learning set and say how sure that is; writes a run folder with a sealed bundle and ``verdict.json``.
+
+    The base is the finest timeframe that has labels; candles of it, or finer, are needed of each labelled symbol. DataError names what
+    does not fit.
+    """
+    chosen, tell, began = settings or RegimeRunSettings(), progress or Silent(), time.perf_counter()
+    base_candles, data, cuts = _material(candles, learning_set, chosen)
+    identity = hashlib.sha256((learning_set.fingerprint + json.dumps(chosen.as_dict(), sort_keys=True)).encode()).hexdigest()[:10]
+    place = folder or runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-regimes-{identity}"
+    if (place / "bundle").exists():
+        raise DataError(f"{place} already holds a sealed bundle: choose another folder, or remove it")
+    fits: dict[Mode, SegmenterFit] = {}
+    for mode in chosen.modes:
+        with tell.stage(f"train {mode} regimes of {', '.join(data.segmentations)}", total=chosen.training.seeds * chosen.training.steps):
+            fits[mode] = fit_segmenter(
+                data, chosen.network, chosen.training, mode=mode, seed=chosen.seed, folder=place / "checkpoints" / mode,
+                progress=_watch(tell, chosen.training.evaluate_every),
+            )  # fmt: skip
+    fingerprint = hashlib.sha256("".join(c.fingerprint for c in base_candles).encode()).hexdigest()
+    trials, openings = log_opening(place.parent, fingerprint, cuts[3], cuts[4], identity)
+    verdicts: dict[Mode, tuple[TimeframeVerdict, ...]] = {}
+    with tell.stage("judge on the test range"):
+        for mode, fit in fits.items():
+            verdicts[mode] = _verdicts(fit.segmenter, fit, data, cuts)
+    with tell.stage("seal the bundle"):
+        manifest = _seal(place, base_candles, data, fits, verdicts, learning_set, chosen, cuts, trials)
+    told = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
+    write_atomically(place / "verdict.json", json.dumps(told, indent=1).encode())
+    return RegimeRun(place, place / "bundle", manifest, fits, verdicts, trials, openings, time.perf_counter() - began)
+
+
+def _material(
+    candles: Sequence[Candles], learning_set: LearningSet, settings: RegimeRunSettings
+) -> tuple[tuple[Candles, ...], RegimeData, tuple[int, ...]]:
+    """Base candles of every labelled symbol, the data and the five cuts (ms)."""
+    markets = {(one.symbol, one.timeframe) for one in learning_set.segmentations if len(one)}
+    if not markets:
+        raise DataError("the learning set has no labelled segment: hand in segments with labels, or make some with `candelabra label make`")
+    frames = sorted({frame for _, frame in markets})
+    base = frames[0]
+    own = []
+    for symbol in sorted({symbol for symbol, _ in markets}):
+        fits = [c for c in candles if c.symbol == symbol and (c.timeframe == base or c.timeframe.divides_into(base)) and len(c)]
+        if not fits:
+            there = ", ".join(f"{c.symbol} {c.timeframe}" for c in candles) or "no candles"
+            raise DataError(
+                f"{symbol} is labelled at {base}, but the candles given ({there}) have no {base} bars of it, nor finer ones: give them, or "
+                "leave the symbol out of the learning set"
+            )
+        own.append(candles_at(max(fits, key=lambda c: c.timeframe.milliseconds), base))
+    start, end = min(int(c.close_time[0]) for c in own), max(int(c.close_time[-1]) for c in own)
+    cuts = (start, *(start + round(float(s) * (end - start)) for s in np.cumsum(settings.shares)[:-1]), end)
+    segmentations: dict[str, tuple[Segmentation | None, ...]] = {}
+    for frame in frames:
+        segmentations[frame.name] = tuple(learning_set.consensus(c.symbol, frame) if (c.symbol, frame) in markets else None for c in own)
+        _require_fit(frame, base)
+    return tuple(own), RegimeData(tuple(own), learning_set.labels, segmentations, cuts[1], cuts[2]), cuts
+
+
+def _require_fit(frame: Timeframe, base: Timeframe) -> None:
+    if frame != base and not base.divides_into(frame):
+        raise DataError(f"{frame} bars are not made of whole {base} bars, the finest timeframe that is labelled: leave one of the two out")
+
+
+def _verdicts(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts: tuple[int, ...]) -> tuple[TimeframeVerdict, ...]:
+    told = [segmenter.regimes(c) for c in data.candles]
+    found = []
+    for name, labels in fit.network.heads.items():
+        own = [candles_at(c, timeframe(name)) for c in data.candles]
+        learned, truth = [], []
+        for number, c in enumerate(own):
+            learnable = _codes(data, name, number, c, labels, data.train_end_ms)
+            learned.append(learnable[: int(np.searchsorted(c.close_time, data.train_end_ms, "right"))])
+            every = _codes(data, name, number, c, labels, np.iinfo(np.int64).max - 1)
+            truth.append(np.where((c.close_time > cuts[3]) & (c.close_time <= cuts[4]), every, -1).astype(np.int16))
+        shown = [(one[name].code, one[name].probabilities) for one in told]
+        verdict = judge_regimes(
+            name, labels, own, learned, truth, shown, fit.network.durations[name], smoothed=segmenter.mode == "smoothed"
+        )
+        found.append(verdict)
+    return tuple(found)
+
+
+def _codes(data: RegimeData, name: str, number: int, own: Candles, labels: Sequence[str], known_ms: int) -> NDArray[np.int16]:
+    code, _ = data.codes(name, number, own, known_ms)
+    place = np.full(len(data.labels) + 1, -1, np.int16)
+    for k, word in enumerate(labels):
+        place[data.labels.index(word)] = k
+    return place[code]
+
+
+def _seal(
+    place: Path, candles: Sequence[Candles], data: RegimeData, fits: dict[Mode, SegmenterFit],
+    verdicts: dict[Mode, tuple[TimeframeVerdict, ...]],
+    learning_set: LearningSet, settings: RegimeRunSettings, cuts: tuple[int, ...], trials: int,
+) -> Manifest:  # fmt: skip
+    draft = place / "draft"
+    for mode, fit in fits.items():
+        fit.segmenter.save(draft / "parts" / f"{MODEL}-{mode}")
+    metrics = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
+    (draft / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+    (draft / "regimes-settings.json").write_text(json.dumps(settings.as_dict(), indent=1), encoding="utf-8")
+    names = ("train", "validation", "calibration", "test")
+    recipe = {"base": data.base.name, "timeframes": list(data.segmentations), "learning_set": learning_set.fingerprint, "modes": list(fits)}
+    values = {
+        "model": MODEL, "created_ms": int(time.time() * 1000), "version": candelabra.__version__,
+        "symbols": tuple(c.symbol for c in candles), "simulated": any(c.simulated for c in candles), "horizons": (),
+        "needs": {data.base.name: next(iter(fits.values())).network.networks[0].settings.receptive_field}, "recipe": recipe,
+        "feature_versions": {},
+        "data": {c.symbol: _of(c) for c in candles},
+        "ranges": {name: (cuts[k], cuts[k + 1]) for k, name in enumerate(names)},
+        "libraries": {name: metadata.version(name) for name in _LIBRARIES}, "seed": settings.seed, "trials": trials,
+    }  # fmt: skip
+    return seal(draft, place / "bundle", values)
+
+
+def _of(candles: Candles) -> dict[str, Any]:
+    first, last = format_minute(int(candles.open_time[0])), format_minute(int(candles.close_time[-1]))
+    return {"fingerprint": candles.fingerprint, "from": first, "to": last}
+
+
+def _watch(progress: Reporter, every: int) -> Callable[[int], Progress]:
+    def of_seed(_: int) -> Progress:
+        def advance(_step: int, _steps: int, train: float, validation: float) -> None:
+            progress.advance(every, loss=train, validation=validation)
+
+        return advance
+
+    return of_seed

@@ -1,0 +1,130 @@
+"""From learning data to a `Segmenter`: the network once, then, for each timeframe, the source and the decoder that validation prefers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.candles.frame import Candles
+from candelabra.candles.timeframe import timeframe
+from candelabra.errors import DataError
+from candelabra.models.regime_inputs import candles_at
+from candelabra.models.regime_tcn import Mode, TcnSettings
+from candelabra.models.segmenter import Segmenter, Source, TimeframeReader, chances, network_chances
+from candelabra.models.switching import SwitchingSettings
+from candelabra.regimes.decoding import DecoderKind
+from candelabra.regimes.durations import DurationModel
+from candelabra.regimes.segmentation import UNLABELLED
+from candelabra.training.decoder_choice import Bounds, DecoderTrial, choose_decoder
+from candelabra.training.loop import Progress
+from candelabra.training.regime_fit import RegimeData, RegimeFit, fit_regime_network
+from candelabra.training.settings import TrainingSettings
+
+__all__ = ["Choice", "SegmenterFit", "fit_segmenter", "usual_bounds"]
+
+_OPTIONS: Final[dict[Mode, tuple[tuple[Source, DecoderKind], ...]]] = {
+    "filtered": (
+        ("switching", "duration"), ("network", "hysteresis"), ("network", "markov"), ("network", "duration"), ("mean", "hysteresis"),
+        ("mean", "markov"),
+    ),
+    "smoothed": (
+        ("switching", "viterbi"), ("switching", "semi_markov"), ("network", "viterbi"), ("network", "semi_markov"),
+        ("mean", "viterbi"), ("mean", "semi_markov"),
+    ),
+}  # fmt: skip
+"""What may be asked of each mode. A smoothed mean is of the smoothed network and the filtered belief."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What validation said of one source and decoder of one timeframe."""
+
+    timeframe: str
+    source: Source
+    trial: DecoderTrial
+
+
+@dataclass(frozen=True, eq=False)
+class SegmenterFit:
+    """The segmenter, the network's fit, and every choice that was weighed (the best setting of each source and decoder)."""
+
+    segmenter: Segmenter
+    network: RegimeFit
+    choices: tuple[Choice, ...]
+
+
+def usual_bounds(durations: DurationModel) -> Bounds:
+    """At most twice as many changes as in training, whatever the delay."""
+    mean = float(durations.mean @ durations.share)
+    return Bounds(flips=2000 / max(mean, 1.0), delay=1e9, margin=1.0)
+
+
+def fit_segmenter(
+    data: RegimeData,
+    settings: TcnSettings | None = None,
+    training: TrainingSettings | None = None,
+    *,
+    mode: Mode = "filtered",
+    bounds: Bounds | None = None,
+    seed: int = 0,
+    switching: SwitchingSettings | None = None,
+    folder: Path | None = None,
+    progress: Callable[[int], Progress] | None = None,
+) -> SegmenterFit:
+    """Train and choose. ``bounds`` hold filtered decoders (default: `usual_bounds` of each timeframe).
+
+    DataError where a timeframe has no label in the validation range: nothing could be chosen.
+    """
+    fit = fit_regime_network(data, settings, training, mode=mode, seed=seed, switching=switching, folder=folder, progress=progress)
+    told = [network_chances(fit.networks, fit.inputs, candles) for candles in data.candles]
+    readers, choices = {}, []
+    for name, labels in fit.heads.items():
+        durations = fit.durations[name]
+        own = [candles_at(c, timeframe(name)) for c in data.candles]
+        stops = [int(np.searchsorted(c.close_time, data.validation_end_ms, "right")) for c in own]
+        starts = [int(np.searchsorted(c.close_time, data.train_end_ms, "right")) for c in own]
+        truths = [
+            _truth(data, name, number, c.rows(slice(0, stop)), labels) for number, (c, stop) in enumerate(zip(own, stops, strict=True))
+        ]
+        if not any((t[a:] >= 0).any() for t, a in zip(truths, starts, strict=True)):
+            raise DataError(
+                f"{name}: the validation range has no label that was known by its end: a decoder cannot be chosen; hand in labels that "
+                "reach into it, or leave the timeframe out"
+            )
+        best: tuple[tuple[float, float], TimeframeReader] | None = None
+        for source, kind in _open_options(mode, name in fit.inputs.switching):
+            given = [
+                chances(source, c, base, fit.inputs, one.get(name), name, len(labels))[:stop]
+                for c, base, one, stop in zip(own, data.candles, told, stops, strict=True)
+            ]
+            decoder, trials = choose_decoder(
+                kind, given, truths, labels, durations, bounds=bounds or usual_bounds(durations), start=starts,
+                powers=(1.0,) if source == "switching" else (0.1, 0.35, 1.0), tilts=(0.0,) if source == "switching" else (0.0, 0.3, 0.6),
+            )  # fmt: skip
+            trial = max(trials, key=lambda one: one.worth)
+            choices.append(Choice(name, source, trial))
+            if best is None or trial.worth > best[0]:
+                best = trial.worth, TimeframeReader(source, decoder)
+        assert best is not None
+        readers[name] = best[1]
+    return SegmenterFit(Segmenter(mode, fit.inputs, fit.networks, readers), fit, tuple(choices))
+
+
+def _open_options(mode: Mode, switching: bool) -> Iterator[tuple[Source, DecoderKind]]:
+    for source, kind in _OPTIONS[mode]:
+        if source == "network" or switching:
+            yield source, kind
+
+
+def _truth(data: RegimeData, name: str, number: int, own: Candles, labels: Sequence[str]) -> NDArray[np.int16]:
+    """Codes of a timeframe's own bars that were known by the end of validation, by the head's vocabulary."""
+    code, _ = data.codes(name, number, own, data.validation_end_ms)
+    place = np.full(len(data.labels) + 1, UNLABELLED, np.int16)
+    for k, word in enumerate(labels):
+        place[data.labels.index(word)] = k
+    return place[code]

@@ -1,0 +1,132 @@
+"""`segment`, and `train` on a learning set: what a user types, what is printed and written, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from candelabra.candles import REGIMES
+from candelabra.candles.regime_markets import regime_market
+from candelabra.candles.resample import resample
+from candelabra.cli import main
+from candelabra.models.regime_tcn import TcnSettings
+from candelabra.pipeline.regimes import RegimeRun, RegimeRunSettings, train_regimes
+from candelabra.regimes.learning_files import read_learning_set
+from candelabra.regimes.learning_set import LearningSet
+from candelabra.regimes.segmentation import Segmentation
+from candelabra.sources.files import write_candles
+from candelabra.training.settings import TrainingSettings
+
+MARKET = regime_market(5_000, 5)
+CANDLES = MARKET.candles
+FAST = TrainingSettings(
+    sequence_length=256, batch_size=4, steps=4, learning_rate=5e-3, warmup_steps=1, evaluate_every=2, rehearsal=0.0,
+    precision="float32", threads=1,
+)  # fmt: skip
+
+
+def learning_set() -> LearningSet:
+    code = MARKET.regime.astype(np.int16)
+    four = resample(CANDLES, "4h")
+    return LearningSet.of([Segmentation.of_bars(CANDLES, REGIMES, code), Segmentation.of_bars(four, REGIMES, code[3::4][: len(four)])])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("regimes")
+    write_candles(CANDLES, folder / "SIM5USDT_1h.parquet")
+    learning_set().write(folder / "labels.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> RegimeRun:
+    settings = RegimeRunSettings(network=TcnSettings(width=8, layers=3), training=FAST)
+    return train_regimes([CANDLES], learning_set(), settings, folder=place / "run")
+
+
+def test_a_run_judges_every_timeframe_beside_its_rivals(run: RegimeRun) -> None:
+    assert set(run.verdicts) == {"filtered", "smoothed"}
+    for mode, told in run.verdicts.items():
+        assert [one.timeframe for one in told] == ["1h", "4h"]
+        for verdict in told:
+            methods = [row.method for row in verdict.rows]
+            assert methods[0] == "candelabra"
+            assert {"majority", "trailing rule", "LightGBM"} <= set(methods)
+            assert verdict.rows[0].causal == (mode == "filtered")
+            assert any("too few" in note for note in verdict.notes)
+            if mode == "filtered":
+                assert verdict.rows[0].mean("revisions") == 0
+    assert run.openings == 1
+    saved = json.loads((run.folder / "verdict.json").read_text())
+    assert saved["filtered"][0]["rows"][0]["method"] == "candelabra"
+
+
+def test_the_bundle_says_which_regimes_hold_and_writes_them(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    segments, bars = place / "out.csv", place / "bars.parquet"
+    args = ["segment", str(run.folder), str(place / "SIM5USDT_1h.parquet"), "--out", str(segments), "--bars", str(bars), "--json"]
+    assert main(args) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["timeframe"] for row in told["newest"]] == ["1h", "4h"]
+    assert all(row["label"] in REGIMES and row["age"] >= 1 for row in told["newest"])
+    back = read_learning_set(segments)
+    assert {frame.name for _, frame in back.markets} == {"1h", "4h"}
+    table = pq.read_table(bars)
+    assert table.num_rows == len(CANDLES) + len(resample(CANDLES, "4h"))
+    newest = back.annotators("SIM5/USDT", "1h")["candelabra"]
+    assert newest.names[-1] == told["newest"][0]["label"]
+    assert main(args[:-1]) == 0
+    assert "expected further bars" in capsys.readouterr().out
+
+
+def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", str(run.bundle), str(place / "SIM5USDT_1h.parquet"), "--mode", "smoothed"]) == 0
+    assert "never for trading" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["segment", "{run}", "{candles}", "--mode", "best"], 2, "filtered or smoothed"),
+        (["forecast", "{run}", "{candles}"], 3, "holds regimes and no forecast"),
+        (["train", "{candles}", "--labels", "{labels}"], 2, "go together"),
+        (["train", "{candles}", "--regimes-only"], 2, "go together"),
+        (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--size", "tiny"], 2, "alone"),
+        (["segment", "{run}", "{candles}", "--bars", "x.txt"], 2, "CSV or Parquet"),
+        (["train", "{candles}", "--labels", "{candles}", "--regimes-only"], 3, "error"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    args: list[str], code: int, words: str, run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"run": run.folder, "candles": place / "SIM5USDT_1h.parquet", "labels": place / "labels.csv"}
+    assert main([arg.format(**names) for arg in args]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_a_bundle_that_was_changed_is_refused(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(run.bundle, tmp_path / "bundle")
+    part = tmp_path / "bundle" / "parts" / "regimes-filtered" / "regimes.json"
+    part.write_text(part.read_text().replace('"filtered"', '"smoothed"'))
+    assert main(["segment", str(tmp_path / "bundle"), str(place / "SIM5USDT_1h.parquet")]) == 3
+    assert "not as it was sealed" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_a_learning_set(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = place / "small.csv"
+    first = learning_set()
+    first.select(timeframes=["1h"]).write(small)
+    args = ["train", str(place / "SIM5USDT_1h.parquet"), "--labels", str(small), "--regimes-only", "--out", str(place / "typed"), "--quiet"]
+    assert main(args) == 0
+    said = capsys.readouterr().out
+    assert "trailing rule" in said
+    assert "candelabra segment" in said
+    assert main(args) == 3
+    assert "already holds a sealed bundle" in capsys.readouterr().err
