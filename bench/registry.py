@@ -22,6 +22,7 @@ MODULES = (
     "statechart",
     "regimes",
     "segmentation",
+    "regime_segmenter",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
 
