@@ -21,6 +21,7 @@ MODULES = (
     "serving",
     "statechart",
     "regimes",
+    "anomalies",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
 

@@ -4,7 +4,7 @@ Components (each a surprise, -log10 of how rare that is; see `anomaly_laws`):
 
 - forecast tail: ``return`` (a Student-t law about the causal level, or a bundle's quantiles), ``range``, ``stretch`` (range of 6 bars);
 - flow break: ``volume``, ``lost_volume``, ``stretch_volume``, ``busy`` (volume without movement), ``thin`` (movement without volume),
-  ``wick`` (far out and back within the bar), ``reversal`` (a jump of the bar before, taken back: known one bar later);
+  ``wick`` (far out and back within the bar), ``spike`` (within 4), ``reversal`` (a jump of the bar before, taken back);
 - quality: ``stuck`` (bars that repeat the one before), ``no_trade``, ``gap``, ``missing`` (source bars absent inside).
 
 Combined: log10 of the mean of 10 ** surprise (one over the harmonic mean of the probabilities: Wilson 2019), as rare as that was on train.
@@ -33,7 +33,7 @@ __all__ = ["COMPONENTS", "AnomalyModel", "AnomalyScores", "fit_anomalies"]
 Array: TypeAlias = NDArray[np.float64]
 COMPONENTS: Final = {
     "forecast": ("return", "range", "stretch"),
-    "flow": ("volume", "lost_volume", "stretch_volume", "busy", "thin", "wick", "reversal"),
+    "flow": ("volume", "lost_volume", "stretch_volume", "busy", "thin", "wick", "spike", "reversal"),
     "quality": ("stuck", "no_trade", "gap", "missing"),
 }
 _VERSION: Final = "1"
@@ -213,6 +213,7 @@ def _statistics(e: Evidence, line: tuple[float, float]) -> dict[str, Array]:
         "busy": mismatch,
         "thin": -mismatch,
         "wick": e.wick,
+        "spike": e.spike,
         "reversal": e.reverted,
     }
 

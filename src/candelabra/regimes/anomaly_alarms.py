@@ -2,9 +2,10 @@
 
 The threshold is the k-th largest of n calibration scores, k = floor(rate (n + 1)): of exchangeable bars a next one exceeds it with chance
 k / (n + 1), whatever the scores' law (split conformal; Vovk, Gammerman and Shafer 2005). Bars are not quite exchangeable. Alarms come in
-clusters, so the interval counts clusters, not bars. And markets change over years, so the threshold may *follow*: after each bar it moves
-by ``step * (alarm - rate)``, which holds the rate in the long run whatever comes (quantile tracking; Gibbs and Candes 2021). Scores 100
-times rarer than the threshold do not move it: they would be alarms anyway, and should not make it deaf.
+clusters, so the interval takes bars for as many fewer as counts by week of scores ten times as frequent are overdispersed. And markets
+change over years, so the threshold may *follow*: after each bar it moves by ``step * (alarm - rate)``, which holds the rate in the long run
+whatever comes (quantile tracking; Gibbs and Candes 2021). Scores 100 times rarer than the threshold do not move it: they would be alarms
+anyway, and should not make it deaf.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ __all__ = ["FOLLOW", "Alarm", "Flags", "Threshold", "alarms", "calibrate"]
 Array: TypeAlias = NDArray[np.float64]
 FOLLOW: Final = 0.1
 """The step of a threshold that follows: an alarm too many raises it by this much surprise."""
-_APART: Final = 24
+_BLOCK: Final = 168
+_OFTEN: Final = 10
 _CLEAR: Final = 2.0
 
 
@@ -36,13 +38,13 @@ _CLEAR: Final = 2.0
 class Threshold:
     """Bars with a combined score above ``value`` are alarms. ``rank`` of ``bars`` calibration scores; ``step`` 0: it stands still.
 
-    ``clusters``: groups of calibration alarms with at most 24 bars in between, from which intervals are counted.
+    ``cluster``: how many alarms come together (variance over mean of counts in blocks of 168 bars), from which intervals are counted.
     """
 
     value: float
     rank: int
     bars: int
-    clusters: int
+    cluster: float
     step: float = 0.0
 
     @property
@@ -53,11 +55,10 @@ class Threshold:
     def interval(self, bars: int, coverage: float = 0.95) -> tuple[int, int]:
         """How many alarms ``bars`` further clean bars have, with this chance: beta-binomial, since the threshold is itself estimated.
 
-        Alarms in clusters are counted as so many fewer bars, which widens it.
+        Alarms that come together count as one, which widens it.
         """
-        size = self.rank / self.clusters
-        groups = max(1, round(bars / size))
-        law = stats.betabinom(groups, self.clusters, (self.bars + 1 - self.rank) / size)
+        size = self.cluster
+        law = stats.betabinom(max(1, round(bars / size)), self.rank / size, (self.bars + 1 - self.rank) / size)
         low, high = law.ppf((1 - coverage) / 2), law.ppf((1 + coverage) / 2)
         return int(np.floor(size * low)), int(np.ceil(size * high))
 
@@ -84,8 +85,8 @@ class Threshold:
     def from_dict(cls, content: Mapping[str, Any]) -> Threshold:
         """What `to_dict` wrote; BundleError for anything else."""
         try:
-            rank, bars, clusters = (int(content[name]) for name in ("rank", "bars", "clusters"))
-            return cls(float(content["value"]), rank, bars, clusters, float(content["step"]))
+            rank, bars = (int(content[name]) for name in ("rank", "bars"))
+            return cls(float(content["value"]), rank, bars, float(content["cluster"]), float(content["step"]))
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"not an anomaly threshold: {error!r}; calibrate again") from None
 
@@ -141,9 +142,17 @@ def calibrate(scores: AnomalyScores | ArrayLike, false_alarms: float = 1.0, *, s
             "are needed; give a longer calibration range or allow more alarms"
         )
     value = float(np.partition(values, n - rank)[n - rank])
-    rows = np.flatnonzero(values >= value)
-    clusters = 1 + int((np.diff(rows) > _APART).sum())
-    return Threshold(value, rank, n, min(clusters, rank), step)
+    return Threshold(value, rank, n, _cluster(values, rank), step)
+
+
+def _cluster(values: Array, rank: int) -> float:
+    """Overdispersion of scores ten times as frequent as alarms, of which there are enough to count; 1 for independent bars."""
+    usual = np.partition(values, max(0, len(values) - _OFTEN * rank))[max(0, len(values) - _OFTEN * rank)]
+    blocks = len(values) // _BLOCK
+    if blocks < 4:
+        return 1.0
+    counts = (values[: blocks * _BLOCK] > usual).reshape(blocks, _BLOCK).sum(axis=1)
+    return float(np.clip(counts.var(ddof=1) / max(counts.mean(), 1e-9), 1.0, rank))
 
 
 def alarms(scores: AnomalyScores, flags: Flags, *, since_ms: int | None = None) -> list[Alarm]:

@@ -18,11 +18,13 @@ from candelabra.features.bars import Bars
 from candelabra.features.kernels import decayed_mean, window_max, window_min, window_sum
 from candelabra.features.volatility import LEAST_SD, level_half_lives, level_of, level_warm_up
 
-__all__ = ["LONGEST_RUN", "STRETCH", "Evidence", "Expectation", "evidence_memory", "fit_expectation", "gather"]
+__all__ = ["LONGEST_RUN", "SPIKE", "STRETCH", "Evidence", "Expectation", "evidence_memory", "fit_expectation", "gather"]
 
 Array: TypeAlias = NDArray[np.float64]
 STRETCH: Final = 6
 """Bars of a *stretch*: what rises and falls over several bars is seen in their range and volume together."""
+SPIKE: Final = 4
+"""Bars of a *spike*: the wick of the candle they make together is a move out and back over several bars."""
 LONGEST_RUN: Final = 48
 """Bars of a run that are counted: a feed stuck for longer is not more stuck."""
 _HOUR_MS: Final = 3_600_000
@@ -64,9 +66,10 @@ class Evidence:
     """Statistics per bar, float64 ``(n,)``, NaN where not yet known; logs are natural, ``..._run`` int64 bars so far.
 
     ``sd``: expected log standard deviation of the bar's return; ``move``: its return (over the root of the bars it took) in units of it.
-    ``span``, ``wick``, ``stretch``, ``reverted``: logs of true range, longer wick, range of `STRETCH` bars, and a jump taken back, in
-    units of ``sd``. ``volume``, ``stretch_volume``: log volume against what is usual. ``elapsed``: bars since the present bar before;
-    ``missing``: source bars absent inside; ``repeat_run``, ``idle_run``: bars in a row that repeat the one before, or trade nothing.
+    ``span``, ``wick``, ``spike``, ``stretch``, ``reverted``: logs of true range, longer wick, that of `SPIKE` bars as one, range of
+    `STRETCH` bars, and a jump taken back, in units of ``sd``. ``volume``, ``stretch_volume``: log volume against what is usual.
+    ``elapsed``: bars since the present bar before; ``missing``: source bars absent inside; ``repeat_run``, ``idle_run``: bars in a row
+    that repeat the one before, or trade nothing.
     """
 
     sd: Array
@@ -74,6 +77,7 @@ class Evidence:
     move: Array
     span: Array
     wick: Array
+    spike: Array
     stretch: Array
     reverted: Array
     volume: Array
@@ -116,8 +120,6 @@ def gather(candles: Candles, expected: Expectation, forecast_sd: Array | None = 
         sd = np.where(np.isfinite(forecast_sd), forecast_sd, sd)
     root = 0.5 * np.log(bars.elapsed)
     high, low = np.maximum(bars.log_high, bars.log_close - bars.returns), np.minimum(bars.log_low, bars.log_close - bars.returns)
-    body_top, body_bottom = np.maximum(bars.log_open, bars.log_close), np.minimum(bars.log_open, bars.log_close)
-    wick = np.maximum(bars.log_high - body_top, body_bottom - bars.log_low)
     log_volume = _log_volume(candles, expected.usual)
     clean = log_volume - expected.volume[seen]
     volume_level = _volume_level(bars, expected, clean)
@@ -129,7 +131,8 @@ def gather(candles: Candles, expected: Expectation, forecast_sd: Array | None = 
         returns=bars.returns,
         move=bars.returns / np.exp(sd + root),
         span=_log_size(high - low, sd + root),
-        wick=_log_size(wick, sd),
+        wick=_log_size(_wick(bars, 1), sd),
+        spike=_log_size(_wick(bars, SPIKE), _before(level, SPIKE)),
         stretch=_log_size(stretch, np.where(known, _before(level, STRETCH), np.nan)),
         reverted=_log_size(_taken_back(bars), _before(level, 2)),
         volume=clean - _before(volume_level),
@@ -187,6 +190,13 @@ def _volume_level(bars: Bars, expected: Expectation, log_volume: Array) -> Array
     age = bars.age(_HALF_LIVES * level_half_lives(bars.timeframe)[1])
     mean = decayed_mean(np.clip(log_volume, *expected.held), np.ones(len(bars)), age, float(day), width)
     return np.where(age >= min(day, width), mean, np.nan)
+
+
+def _wick(bars: Bars, n: int) -> Array:
+    """The longer wick of the last ``n`` bars as one candle."""
+    first = np.maximum(np.arange(len(bars)) - n + 1, 0)
+    top, bottom = np.maximum(bars.log_open[first], bars.log_close), np.minimum(bars.log_open[first], bars.log_close)
+    return np.maximum(window_max(bars.log_high, n) - top, bottom - window_min(bars.log_low, n))
 
 
 def _taken_back(bars: Bars) -> Array:

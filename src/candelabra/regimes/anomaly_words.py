@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from candelabra.candles.frame import format_time
 from candelabra.candles.timeframe import Timeframe
-from candelabra.regimes.anomaly_evidence import STRETCH, Evidence
+from candelabra.regimes.anomaly_evidence import SPIKE, STRETCH, Evidence
 
 __all__ = ["reason"]
 
@@ -63,6 +63,7 @@ _WORDS: Final[dict[str, Callable[[Evidence, int, str], str]]] = {
     "busy": lambda e, t, usual: f"volume {_times(e.volume[t])} what is {usual} for a range of {_sds(e.span[t])}",
     "thin": lambda e, t, usual: f"range {_sds(e.span[t])} on volume {_times(e.volume[t])} what is {usual}",
     "wick": lambda e, t, usual: f"a wick of {_sds(e.wick[t])}, out and back",
+    "spike": lambda e, t, usual: f"{_sds(e.spike[t])} out and back within {SPIKE} bars",
     "reversal": lambda e, t, usual: f"a jump of {_sds(e.reverted[t])} taken back",
     "stuck": lambda e, t, usual: f"{_bars(e.repeat_run[t])} in a row without any change",
     "no_trade": lambda e, t, usual: f"nothing traded for {_bars(e.idle_run[t])}",

@@ -134,11 +134,13 @@ KINDS: Final = tuple(_MAKERS)
 """What can be planted."""
 
 
-def plant(candles: Candles, kinds: Sequence[str] = KINDS, *, every: int = 200, size: float = 1.0, seed: int = 0) -> Planted:
+def plant(
+    candles: Candles, kinds: Sequence[str] = KINDS, *, every: int = 200, size: float = 1.0, since: int = _WINDOW, seed: int = 0
+) -> Planted:
     """The candles with an event about ``every`` bars, kinds in turn; the same seed plants the same.
 
-    ``size`` scales all price moves of pumps, crashes and fat fingers: at 1 they are as large as the makers here say. Nothing is planted in
-    the first 168 bars. Raises UsageError for unknown kinds, events that would touch, or too few bars for one.
+    ``size`` scales all price moves of pumps, crashes and fat fingers: at 1 they are as large as the makers here say. Nothing is planted
+    before row ``since``, nor in the first 168 bars. Raises UsageError for unknown kinds, events that would touch, or too few bars for one.
 
     >>> from candelabra.candles import simulate
     >>> planted = plant(simulate(bars=1_000, seed=1).candles, ["flash crash", "stuck feed"], seed=1)
@@ -153,11 +155,12 @@ def plant(candles: Candles, kinds: Sequence[str] = KINDS, *, every: int = 200, s
             f"planting needs a kind, {2 * _LONGEST} or more bars from event to event and a size above 0, got {len(kinds)} kinds, every "
             f"{every}, size {size:g}"
         )
-    count = (len(candles) - _WINDOW) // every
+    start = max(since, _WINDOW)
+    count = (len(candles) - start) // every
     if count < 1:
         raise UsageError(
-            f"{candles.symbol} {candles.timeframe} has {len(candles)} bars: an event every {every} bars after the first {_WINDOW} needs "
-            f"{_WINDOW + every}: give more candles or a smaller `every`"
+            f"{candles.symbol} {candles.timeframe} has {len(candles)} bars: an event every {every} bars after the first {start} needs "
+            f"{start + every}: give more candles or a smaller `every`"
         )
     random = np.random.default_rng([seed, 41])
     columns = [np.array(c) for c in candles.values()]
@@ -167,7 +170,7 @@ def plant(candles: Candles, kinds: Sequence[str] = KINDS, *, every: int = 200, s
     first, stop = np.empty(count, np.int64), np.empty(count, np.int64)
     for i, kind in enumerate(chosen):
         make, shortest, longest = _MAKERS[kind]
-        begin = _WINDOW + i * every + int(random.integers(0, every - _LONGEST))
+        begin = start + i * every + int(random.integers(0, every - _LONGEST))
         rows = slice(begin, begin + int(random.integers(shortest, longest + 1)))
         before = tuple(float(c[begin - 1]) for c in columns)
         o, h, lo, c, v = (column[rows] for column in columns)
