@@ -126,7 +126,7 @@ def calibrate(scores: AnomalyScores | ArrayLike, false_alarms: float = 1.0, *, s
 
     >>> threshold = calibrate(np.random.default_rng(0).exponential(size=5_000), 2)
     >>> threshold.rank, threshold.interval(5_000)
-    (10, (3, 20))
+    (10, (2, 22))
     """
     values = np.asarray(scores.combined if isinstance(scores, AnomalyScores) else scores, np.float64)
     values = values[np.isfinite(values)]
