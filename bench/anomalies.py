@@ -22,7 +22,7 @@ from candelabra.testing.anomalies import KINDS, Planted, plant
 
 RATE = 2.0
 _EVERY, _ECHO = 1_000, 24
-_MARKETS, _BARS = range(300, 310), 20_000
+_MARKETS, _BARS = range(400, 410), 20_000
 _FEATURES = (
     "return(1)", "return(6)", "scaled_return(1)", "range", "rel_log_parkinson(1)", "body", "upper_wick", "lower_wick",
     "rel_volume(24)", "rel_volume_median(168)",

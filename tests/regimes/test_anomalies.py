@@ -240,7 +240,7 @@ def test_alarms_say_why() -> None:
     flags = calibrate(model().score(market()).combined[4_000:], 2).flag(scores)
     found = {a.open_ms: a for a in alarms(scores, flags)}
     assert len(found) == flags.alarm.sum()
-    said = {"stuck feed": "without any change", "volume burst": "what is usual here at this hour", "fat finger": "a wick of"}
+    said = {"stuck feed": "nothing has changed", "volume burst": "what is usual here at this hour", "fat finger": "a wick of"}
     for kind, words in said.items():
         rows = [planted.stop[i] - 1 for i, k in enumerate(planted.kinds) if k == kind]
         texts = [found[int(planted.candles.open_time[row])].reason for row in rows if flags.alarm[row]]

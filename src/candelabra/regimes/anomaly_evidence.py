@@ -66,10 +66,10 @@ class Evidence:
     """Statistics per bar, float64 ``(n,)``, NaN where not yet known; logs are natural, ``..._run`` int64 bars so far.
 
     ``sd``: expected log standard deviation of the bar's return; ``move``: its return (over the root of the bars it took) in units of it.
-    ``span``, ``wick``, ``spike``, ``stretch``, ``reverted``: logs of true range, longer wick, that of `SPIKE` bars as one, range of
-    `STRETCH` bars, and a jump taken back, in units of ``sd``. ``volume``, ``stretch_volume``: log volume against what is usual.
-    ``elapsed``: bars since the present bar before; ``missing``: source bars absent inside; ``repeat_run``, ``idle_run``: bars in a row
-    that repeat the one before, or trade nothing.
+    ``span``, ``wick``, ``spike``, ``stretch``, ``reverted``: logs of true range, longer wick, how much longer that of `SPIKE` bars as one
+    is, range of `STRETCH` bars, and a jump taken back, in units of ``sd``. ``volume``, ``stretch_volume``: log volume against what is
+    usual. ``elapsed``: bars since the present bar before; ``missing``: source bars absent inside; ``repeat_run``, ``idle_run``: bars in a
+    row that repeat the one before, or trade nothing.
     """
 
     sd: Array
@@ -118,7 +118,7 @@ def gather(candles: Candles, expected: Expectation, forecast_sd: Array | None = 
     sd = _before(level) + expected.move[seen]
     if forecast_sd is not None:
         sd = np.where(np.isfinite(forecast_sd), forecast_sd, sd)
-    root = 0.5 * np.log(bars.elapsed)
+    root, wick = 0.5 * np.log(bars.elapsed), _wick(bars, 1)
     high, low = np.maximum(bars.log_high, bars.log_close - bars.returns), np.minimum(bars.log_low, bars.log_close - bars.returns)
     log_volume = _log_volume(candles, expected.usual)
     clean = log_volume - expected.volume[seen]
@@ -131,8 +131,9 @@ def gather(candles: Candles, expected: Expectation, forecast_sd: Array | None = 
         returns=bars.returns,
         move=bars.returns / np.exp(sd + root),
         span=_log_size(high - low, sd + root),
-        wick=_log_size(_wick(bars, 1), sd),
-        spike=_log_size(_wick(bars, SPIKE), _before(level, SPIKE)),
+        wick=_log_size(wick, sd),
+        # Wicks that these bars had on their own were told then: what is left went out and back over several of them.
+        spike=_log_size(_wick(bars, SPIKE) - window_max(wick, SPIKE), _before(level, SPIKE)),
         stretch=_log_size(stretch, np.where(known, _before(level, STRETCH), np.nan)),
         reverted=_log_size(_taken_back(bars), _before(level, 2)),
         volume=clean - _before(volume_level),

@@ -29,11 +29,16 @@ def reason(
 ) -> str:
     """What the components ``names``, the loudest first, saw at a bar."""
     told = [name for i, name in enumerate(names) if i == 0 or components[name][row] >= _SAID]
+    told = [name for i, name in enumerate(told) if _SAME.get(name) not in told[:i]]
     usual = "usual here" + (" at this hour" if timeframe.milliseconds < _DAY_MS else "")
     parts = [_WORDS[name](evidence, row, usual) for name in told]
     if "return" in told:
         parts[told.index("return")] += f" at the {_percent(10 ** -components['return'][row])} tail"
     return f"{format_time(open_ms)}: " + ", ".join(parts)
+
+
+_SAME: Final = {"volume": "busy", "busy": "volume", "lost_volume": "thin", "thin": "lost_volume"}
+"""Components that say nothing new after another."""
 
 
 def _percent(share: float) -> str:
@@ -65,7 +70,7 @@ _WORDS: Final[dict[str, Callable[[Evidence, int, str], str]]] = {
     "wick": lambda e, t, usual: f"a wick of {_sds(e.wick[t])}, out and back",
     "spike": lambda e, t, usual: f"{_sds(e.spike[t])} out and back within {SPIKE} bars",
     "reversal": lambda e, t, usual: f"a jump of {_sds(e.reverted[t])} taken back",
-    "stuck": lambda e, t, usual: f"{_bars(e.repeat_run[t])} in a row without any change",
+    "stuck": lambda e, t, usual: f"nothing has changed for {_bars(e.repeat_run[t])}",
     "no_trade": lambda e, t, usual: f"nothing traded for {_bars(e.idle_run[t])}",
     "gap": lambda e, t, usual: f"{_bars(e.elapsed[t] - 1)} absent before it",
     "missing": lambda e, t, usual: f"{e.missing[t]:.0f} source bars absent inside",
