@@ -23,6 +23,7 @@ MODULES = (
     "regimes",
     "segmentation",
     "regime_segmenter",
+    "anomalies",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
 
