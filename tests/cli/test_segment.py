@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from candelabra.candles import REGIMES
+from candelabra.candles import REGIMES, Candles
 from candelabra.candles.regime_markets import regime_market
 from candelabra.candles.resample import resample
 from candelabra.cli import main
@@ -33,6 +33,13 @@ def learning_set() -> LearningSet:
     code = MARKET.regime.astype(np.int16)
     four = resample(CANDLES, "4h")
     return LearningSet.of([Segmentation.of_bars(CANDLES, REGIMES, code), Segmentation.of_bars(four, REGIMES, code[3::4][: len(four)])])
+
+
+def _shocked() -> Candles:
+    """The market with one wick far below everything around it."""
+    columns = [v.copy() for v in CANDLES.values()]
+    columns[2][-5] *= 0.7
+    return Candles.of(CANDLES.symbol, "1h", CANDLES.open_time, *columns, simulated=True)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +88,23 @@ def test_the_bundle_says_which_regimes_hold_and_writes_them(run: RegimeRun, plac
     assert newest.names[-1] == told["newest"][0]["label"]
     assert main(args[:-1]) == 0
     assert "expected further bars" in capsys.readouterr().out
+
+
+def test_anomalies_are_listed_with_reasons_and_a_stated_rate(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planted = _shocked()
+    (place / "shock").mkdir()
+    write_candles(planted, place / "shock" / "SIM5USDT_1h.parquet")
+    args = ["segment", str(run.folder), str(place / "shock" / "SIM5USDT_1h.parquet"), "--anomalies"]
+    assert main([*args, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["anomalies"]
+    hit = [one for one in told if one["timeframe"] == "1h" and one["open_ms"] == int(planted.open_time[-5])]
+    assert hit
+    assert "2020" in hit[0]["reason"]
+    assert len(told) < 0.02 * len(CANDLES)
+    assert main(args) == 0
+    said = capsys.readouterr()
+    assert "out of the ordinary" in said.out
+    assert "false alarms per 1,000 clean bars" in said.err
 
 
 def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:

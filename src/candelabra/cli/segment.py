@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from candelabra.config.tree import Config
     from candelabra.evaluation.regimes import TimeframeVerdict
     from candelabra.models.segmenter import Regimes, Segmenter
+    from candelabra.regimes.anomaly_alarms import Alarm
 
 __all__ = ["segment", "train_labels"]
 
+_ALARMS = 15
 _SHOWN = ("macro_f1", "covering", "boundary_f1_5", "delay_median", "missed", "flips", "ece", "brier")
 
 
@@ -35,6 +37,7 @@ def segment(
     bars: Annotated[
         Path | None, typer.Option("--bars", metavar="FILE", help="A row a bar: label and probabilities (.csv, .parquet).")
     ] = None,
+    anomalies: Annotated[bool, typer.Option("--anomalies", help="Also list the bars that are out of the ordinary, with reasons.")] = False,
     symbols: Symbols = None,
     timeframes: Timeframes = None,
     as_json: AsJson = False,
@@ -54,6 +57,7 @@ def segment(
         candles = read(tree, progress)
         with progress.stage("segment"):
             found = {c.symbol: segmenter.regimes(c) for c in candles}
+    alarmed, watched = _alarms(bundle_folder(bundle), found) if anomalies else ([], [])
     told = [row for regimes in found.values() for row in _newest(segmenter, regimes)]
     if write is not None:
         _write_segments(found, write)
@@ -62,7 +66,8 @@ def segment(
     unseen = [symbol for symbol in found if symbol not in manifest.symbols]
     if as_json:
         files = {"out": str(write) if write else None, "bars": str(bars) if bars else None}
-        emit_json("segment", {"bundle": manifest.id, "mode": mode, "newest": told, "symbols_never_seen": unseen} | files)
+        facts = {"bundle": manifest.id, "mode": mode, "newest": told, "symbols_never_seen": unseen} | files
+        emit_json("segment", facts | ({"anomalies": [one.to_dict() for one in alarmed]} if anomalies else {}))
         return 0
     columns = ("symbol", "timeframe", "regime", "since (UTC)", "bars", "probability", "expected further bars")
     rows = [
@@ -73,6 +78,8 @@ def segment(
         for row in told
     ]  # fmt: skip
     out().print(table(columns, rows, title=f"{mode} regimes", numbers=("bars", "probability", "expected further bars")))
+    if anomalies:
+        _show_alarms(alarmed, watched)
     for path, what in ((write, "segments"), (bars, "bars")):
         if path is not None:
             out().print(f"{what}: {path}", soft_wrap=True)
@@ -129,6 +136,32 @@ def _show_verdict(mode: str, verdict: TimeframeVerdict) -> None:
         out().print(f"  {name}: {word} the {rival} ({d.value:+.3f}, 95 % {d.low:+.3f} to {d.high:+.3f})", soft_wrap=True)
     for note in verdict.notes:
         err().print(f"note: {note}", soft_wrap=True)
+
+
+def _alarms(bundle: Path, found: dict[str, dict[str, Regimes]]) -> tuple[list[Alarm], list[str]]:
+    """All alarms, oldest first, and what is promised of each symbol and timeframe."""
+    from candelabra.bundles.watching import load_watches
+
+    watches = load_watches(bundle)
+    raised: list[Alarm] = []
+    words = []
+    for symbol, regimes in found.items():
+        for name, one in regimes.items():
+            watch = watches.get((symbol, name))
+            if watch is None:
+                words.append(f"{symbol} {name}: not watched, for the bundle never learned what is usual there")
+                continue
+            raised += watch.alarms(one.candles)
+            words.append(f"{symbol} {name}: set for {watch.words(len(one.candles))}")
+    return sorted(raised, key=lambda alarm: alarm.close_ms), words
+
+
+def _show_alarms(raised: list[Alarm], words: list[str]) -> None:
+    rows = [(one.symbol, one.timeframe, one.reason) for one in raised[-_ALARMS:]]
+    title = f"out of the ordinary: {len(raised):,} bars" + (f", the newest {_ALARMS}" if len(raised) > _ALARMS else "")
+    out().print(table(("symbol", "timeframe", "when and why"), rows, title=title))
+    for line in words:
+        err().print(f"note: {line}", soft_wrap=True)
 
 
 def _newest(segmenter: Segmenter, regimes: dict[str, Regimes]) -> list[dict[str, Any]]:

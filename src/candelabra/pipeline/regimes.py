@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import candelabra
 from candelabra.bundles.format import Manifest, seal
+from candelabra.bundles.watching import Watch, fit_watch, save_watches
 from candelabra.candles.frame import Candles, format_minute
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.disk import write_atomically
@@ -110,8 +111,18 @@ def train_regimes(
     with tell.stage("judge on the test range"):
         for mode, fit in fits.items():
             verdicts[mode] = _verdicts(fit.segmenter, fit, data, cuts)
+    watches = []
+    with tell.stage("watch for anomalies", total=len(base_candles) * len(data.segmentations)):
+        for one in base_candles:
+            for name in data.segmentations:
+                made = fit_watch(candles_at(one, timeframe(name)), cuts[1], (cuts[2], cuts[3]))
+                if isinstance(made, str):
+                    tell.note(f"no anomalies of {one.symbol} {name}: {made}")
+                else:
+                    watches.append(made)
+                tell.advance(1)
     with tell.stage("seal the bundle"):
-        manifest = _seal(place, base_candles, data, fits, verdicts, learning_set, chosen, cuts, trials)
+        manifest = _seal(place, base_candles, data, fits, watches, verdicts, learning_set, chosen, cuts, trials)
     told = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
     write_atomically(place / "verdict.json", json.dumps(told, indent=1).encode())
     return RegimeRun(place, place / "bundle", manifest, fits, verdicts, trials, openings, time.perf_counter() - began)
@@ -179,12 +190,13 @@ def _codes(data: RegimeData, name: str, number: int, own: Candles, labels: Seque
 
 def _seal(
     place: Path, candles: Sequence[Candles], data: RegimeData, fits: dict[Mode, SegmenterFit],
-    verdicts: dict[Mode, tuple[TimeframeVerdict, ...]],
+    watches: Sequence[Watch], verdicts: dict[Mode, tuple[TimeframeVerdict, ...]],
     learning_set: LearningSet, settings: RegimeRunSettings, cuts: tuple[int, ...], trials: int,
 ) -> Manifest:  # fmt: skip
     draft = place / "draft"
     for mode, fit in fits.items():
         fit.segmenter.save(draft / "parts" / f"{MODEL}-{mode}")
+    save_watches(watches, draft)
     metrics = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
     (draft / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     (draft / "regimes-settings.json").write_text(json.dumps(settings.as_dict(), indent=1), encoding="utf-8")
