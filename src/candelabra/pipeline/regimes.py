@@ -83,7 +83,7 @@ def train_regimes(
     learning_set: LearningSet,
     settings: RegimeRunSettings | None = None,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     runs: Path = Path("runs"),
     progress: Reporter | None = None,
 ) -> RegimeRun:
@@ -95,7 +95,7 @@ def train_regimes(
     chosen, tell, began = settings or RegimeRunSettings(), progress or Silent(), time.perf_counter()
     base_candles, data, cuts = _material(candles, learning_set, chosen)
     identity = hashlib.sha256((learning_set.fingerprint + json.dumps(chosen.as_dict(), sort_keys=True)).encode()).hexdigest()[:10]
-    place = folder or runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-regimes-{identity}"
+    place = Path(folder) if folder else runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-regimes-{identity}"
     if (place / "bundle").exists():
         raise DataError(f"{place} already holds a sealed bundle: choose another folder, or remove it")
     fits: dict[Mode, SegmenterFit] = {}
