@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from candelabra.report import digits
-from candelabra.report.charts import Spec, column, label, layout, line, thin, times
+from candelabra.report.charts import Spec, column, label, layout, line, log_axis, thin, times
 from candelabra.report.regime_view import BandView, Floats, RegimeView, Times
 
 __all__ = ["MOST_CANDLES", "figure_spec"]
@@ -35,15 +35,11 @@ def figure_spec(view: RegimeView, colour: dict[str, str], *, newest: bool, proba
     if probabilities:
         data += _shares(view, keep, colour)
     low, high = float(np.min(view.low[keep])), float(np.max(view.high[keep]))
-    pad = 0.04 * (high - low)
     hidden: Spec = {"visible": False, "fixedrange": True, "range": [0, 1]}
     axes: Spec = {
         "xaxis": {"type": "date", "range": [since, until], "anchor": "y4" if probabilities else "y3", "rangeslider": {"visible": False}},
         "yaxis": {"domain": edges["price"], **hidden},
-        "yaxis2": {
-            "overlaying": "y", "side": "right", "title": {"text": "price"}, "range": column([low - pad, high + pad], 6), "tickmode": "auto",
-            "nticks": 7,
-        },
+        "yaxis2": {"overlaying": "y", "side": "right", "title": {"text": "price"}} | _price_axis(low, high),
         "yaxis3": {
             "domain": edges["bands"], "range": [-len(bands) + 0.5, 0.5], "tickvals": [-k for k in range(len(bands))],
             "ticktext": [label(band.timeframe) for band in bands], "showgrid": False, "fixedrange": True, "ticks": "outside", "ticklen": 5,
@@ -54,6 +50,14 @@ def figure_spec(view: RegimeView, colour: dict[str, str], *, newest: bool, proba
         ticks: Spec = {"tickvals": [0, 0.5, 1], "ticktext": ["0", "0.5", "1"], "title": {"text": label(f"p, {view.timeframe}")}}
         axes["yaxis4"] = {"domain": edges["shares"], "range": [0, 1], "side": "right", "fixedrange": True, **ticks}
     return {"data": data, "layout": layout(plot + 84, barmode="overlay", bargap=0, margin={"l": 48, "r": 72, "t": 40}, **axes)}
+
+
+def _price_axis(low: float, high: float) -> Spec:
+    """Linear, or logarithmic where the price has multiplied: a fall by half is then as deep anywhere."""
+    if high > 3 * low:
+        return log_axis(low / 1.05, high * 1.05)
+    pad = 0.04 * (high - low)
+    return {"range": column([low - pad, high + pad], 6), "tickmode": "auto", "nticks": 7}
 
 
 def _domains(bands: int, probabilities: bool, plot: int) -> dict[str, list[float]]:

@@ -18,7 +18,10 @@ FILTERED = (
     "Filtered: the label of a bar is said at its close, from candles that were closed by then, and is never taken back. It is late where "
     "a regime has just changed; that is the price of not knowing the future."
 )
-LAGGED = "Fixed lag: the label of a bar is said some bars later and then never taken back. Hatched segments lie within the lag and may yet vanish."
+LAGGED = (
+    "Fixed lag: the label of a bar is said some bars later, and then never taken back. Hatched segments lie within the lag and may yet "
+    "vanish."
+)
 SMOOTHED = (
     "Smoothed: looking back from the end of the candles. This is hindsight, for charts and for labelling; nobody could have traded on it, "
     "and with more candles the newest segment (hatched) may look otherwise."
@@ -46,15 +49,10 @@ def drawn(views: tuple[RegimeView, ...]) -> Section | None:
 
 def _symbol(place: int, view: RegimeView, tone: dict[str, str]) -> str:
     now = f"<h3>Now</h3>{_now(view)}" + _across(view)
-    few = len(view.close) <= MOST_CANDLES
     title = f"{view.symbol} {view.timeframe} and its regimes"
-    pictures = [
-        (
-            f"Newest {min(len(view.close), MOST_CANDLES):,} bars",
-            figure(f"regimes-{place}", figure_spec(view, tone, newest=True), title, _says(view)),
-        )
-    ]
-    if not few:
+    newest = figure(f"regimes-{place}", figure_spec(view, tone, newest=True), title, _says(view))
+    pictures = [(f"Newest {min(len(view.close), MOST_CANDLES):,} bars", newest)]
+    if len(view.close) > MOST_CANDLES:
         pictures.append(("All", figure(f"regimes-all-{place}", figure_spec(view, tone, newest=False), title, _says(view, whole=True))))
     return now + choices(f"regime-span-{place}", pictures, "Span") + _pairs(view) + _segments(view)
 
@@ -72,7 +70,7 @@ def _says(view: RegimeView, *, whole: bool = False) -> str:
     price = "The close" if whole else "Candles (filled: falling)"
     means = ", as means of some bars each where there are many" if whole else ""
     return (
-        f"{price} over the regimes of {view.timeframe}; below, a band for each timeframe, and the probabilities of {view.timeframe}{means}. "
+        f"{price} over the regimes of {view.timeframe}; below, a band for each timeframe, and probabilities of {view.timeframe}{means}. "
         "Times are UTC. The legend hides and shows a regime; the names are on the longer segments, the rest tell theirs when touched."
     )
 
