@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.errors import DataError
+from candelabra.report.regime_view import RegimeView
 
 __all__ = [
     "Calibration",
@@ -455,6 +456,7 @@ class ReportInputs:
     skill: tuple[SkillPanel, ...] = ()
     calibration: tuple[Calibration, ...] = ()
     trading: TradingView | None = None
+    regimes: tuple[RegimeView, ...] = ()
     learning: tuple[LearningCurve, ...] = ()
     quality: tuple[SymbolQuality, ...] = ()
     findings: tuple[Finding, ...] = ()

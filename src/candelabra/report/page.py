@@ -18,6 +18,7 @@ from candelabra.report import (
     features,
     learning,
     quality,
+    regimes,
     results,
     skill,
     trading,
@@ -27,13 +28,14 @@ from candelabra.report import (
 from candelabra.report.inputs import ReportInputs
 from candelabra.report.markup import Section, escape
 
-__all__ = ["render", "section_keys", "write_plain", "write_report", "write_section"]
+__all__ = ["NO_SCRIPT", "document", "render", "section_keys", "write_plain", "write_report", "write_section"]
 
 ORDER = (
     verdict.section,
     fan.section,
     closes.section,
     volatility.section,
+    regimes.section,
     skill.section,
     calibration.section,
     trading.section,
@@ -64,12 +66,12 @@ def write_section(inputs: ReportInputs, key: str, path: Path) -> None:
     if key not in found:
         raise UsageError(f"this report has no section {key!r}: choose one of {', '.join(found)}")
     body = f'<main class="alone"><section id="{escape(key)}"><h2>{escape(found[key].title)}</h2>{found[key].body}</section></main>'
-    _write(path, _document(found[key].title, body))
+    _write(path, document(found[key].title, body))
 
 
 def write_plain(title: str, body: str, path: Path) -> None:
     """Write a page without figures (finished HTML in ``body``): the report's style, no script."""
-    _write(path, _document(title, f"<main>{body}</main>", figures=False))
+    _write(path, document(title, f"<main>{body}</main>", figures=False))
 
 
 def section_keys(inputs: ReportInputs) -> tuple[str, ...]:
@@ -85,14 +87,15 @@ def render(inputs: ReportInputs) -> str:
     title = f"{', '.join(inputs.run.symbols[:3])} · candelabra report"
     badge = '<span class="badge">SIMULATED</span>' if inputs.run.simulated else ""
     nav = f'<nav aria-label="Sections"><div>{badge}{links}</div></nav>'
-    return _document(title, f"{nav}<main>{verdict.header(inputs)}{NO_SCRIPT}{drawn}</main>")
+    return document(title, f"{nav}<main>{verdict.header(inputs)}{NO_SCRIPT}{drawn}</main>")
 
 
 def _sections(inputs: ReportInputs) -> list[Section]:
     return [s for s in (draw(inputs) for draw in ORDER) if s is not None]
 
 
-def _document(title: str, body: str, *, figures: bool = True) -> str:
+def document(title: str, body: str, *, figures: bool = True) -> str:
+    """A page of finished HTML: style, and the script and plotly.js when there are ``figures``."""
     scripts = f"<script>{_plotly_js()}</script><script>{_asset('page.js')}</script>" if figures else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
