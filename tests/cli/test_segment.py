@@ -75,7 +75,18 @@ def test_a_run_judges_every_timeframe_beside_its_rivals(run: RegimeRun) -> None:
 
 def test_the_bundle_says_which_regimes_hold_and_writes_them(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     segments, bars = place / "out.csv", place / "bars.parquet"
-    args = ["segment", str(run.folder), str(place / "SIM5USDT_1h.parquet"), "--out", str(segments), "--bars", str(bars), "--json"]
+    args = [
+        "segment",
+        str(run.folder),
+        str(place / "SIM5USDT_1h.parquet"),
+        "--out",
+        str(segments),
+        "--bars",
+        str(bars),
+        "--picture",
+        str(place / "p.html"),
+        "--json",
+    ]
     assert main(args) == 0
     told = json.loads(capsys.readouterr().out)
     assert [row["timeframe"] for row in told["newest"]] == ["1h", "4h"]
@@ -84,8 +95,10 @@ def test_the_bundle_says_which_regimes_hold_and_writes_them(run: RegimeRun, plac
     assert {frame.name for _, frame in back.markets} == {"1h", "4h"}
     table = pq.read_table(bars)
     assert table.num_rows == len(CANDLES) + len(resample(CANDLES, "4h"))
-    newest = back.annotators("SIM5/USDT", "1h")["candelabra"]
+    (newest,) = back.annotators("SIM5/USDT", "1h").values()
+    assert told["across"]["SIM5/USDT"].startswith("1h ")
     assert newest.names[-1] == told["newest"][0]["label"]
+    assert "<html" in (place / "p.html").read_text()[:200]
     assert main(args[:-1]) == 0
     assert "expected further bars" in capsys.readouterr().out
 
@@ -120,7 +133,7 @@ def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, 
         (["train", "{candles}", "--labels", "{labels}"], 2, "go together"),
         (["train", "{candles}", "--regimes-only"], 2, "go together"),
         (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--size", "tiny"], 2, "alone"),
-        (["segment", "{run}", "{candles}", "--bars", "x.txt"], 2, "CSV or Parquet"),
+        (["segment", "{run}", "{candles}", "--bars", "x.txt"], 2, "CSV, Parquet"),
         (["train", "{candles}", "--labels", "{candles}", "--regimes-only"], 3, "error"),
     ],
 )

@@ -29,7 +29,7 @@ OPTIONS = {
     "train": COMMON | {"--size", "--on-bad", "--since", "--until", "--start-from", "--labels", "--regimes-only", "--out", "--resume"},
     "evaluate": {"--walk-forward", "--folds", "--symbol", "--timeframe", "--out", "--json", "--quiet"},
     "forecast": {"--at", "--symbol", "--timeframe", "--json", "--quiet"},
-    "segment": {"--mode", "--out", "--bars", "--anomalies", "--symbol", "--timeframe", "--json", "--quiet"},
+    "segment": {"--mode", "--out", "--bars", "--picture", "--anomalies", "--symbol", "--timeframe", "--json", "--quiet"},
     "backtest": {"--candles", "--rule", "--fee-bps", "--slippage-bps", "--slippage-volatility", "--funding-bps", "--leverage", "--stop",
                  "--take", "--sweep", "--html", "--quantstats", "--symbol", "--timeframe", "--json", "--quiet"},
     "audit": {"--as", "--bars", "--candles", "--fresh", "--html", "--json", "--late", "--quiet", "--refit", "--seed", "--symbol",

@@ -14,8 +14,9 @@ from candelabra.candles.regime_markets import RegimeMarket, regime_market
 from candelabra.candles.resample import resample
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.models.regime_tcn import TcnSettings
-from candelabra.models.segmenter import HindsightRegimes, Segmenter
+from candelabra.models.segmenter import Segmenter
 from candelabra.models.switching import SwitchingSettings
+from candelabra.regimes.reading import SmoothedReading
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.training.regime_fit import RegimeData, regime_training
 from candelabra.training.regime_network import TcnNetwork
@@ -65,7 +66,7 @@ def test_it_says_more_than_the_commonest_label_at_every_timeframe(fits: dict[str
         late = slice(int(0.8 * len(code)), None)
         names = np.array(one.labels)[one.code[late]]
         assert (names == np.array(REGIMES)[code[late]]).mean() > 0.5
-        assert len(one.candles) == len(one.code) == len(one.probabilities)
+        assert len(one) == len(one.code) == len(one.probabilities)
         refuse_hindsight("a rule", one)
 
 
@@ -99,7 +100,7 @@ def test_the_newest_bar_can_move_what_is_believed(fits: dict[str, SegmenterFit])
 
 def test_smoothed_regimes_are_hindsight(fits: dict[str, SegmenterFit]) -> None:
     found = fits["smoothed"].segmenter.regimes(MARKET.candles)
-    assert all(isinstance(one, HindsightRegimes) for one in found.values())
+    assert all(isinstance(one, SmoothedReading) for one in found.values())
     with pytest.raises(UsageError, match="knows the future"):
         refuse_hindsight("a rule", found["1h"])
 

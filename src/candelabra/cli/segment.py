@@ -14,10 +14,14 @@ from candelabra.cli.options import AsJson, Quiet, Symbols, Timeframes, read, set
 from candelabra.errors import UsageError
 
 if TYPE_CHECKING:
+    from candelabra.candles.frame import Candles
     from candelabra.config.tree import Config
     from candelabra.evaluation.regimes import TimeframeVerdict
-    from candelabra.models.segmenter import Regimes, Segmenter
+    from candelabra.models.segmenter import Segmenter
     from candelabra.regimes.anomaly_alarms import Alarm
+    from candelabra.regimes.consistency import Consistency
+    from candelabra.regimes.reading import RegimeReading
+    from candelabra.regimes.segment_table import SegmentTable
 
 __all__ = ["segment", "train_labels"]
 
@@ -35,8 +39,9 @@ def segment(
         Path | None, typer.Option("--out", metavar="FILE", help="Segments as .csv, .parquet or .jsonl: a learning set.")
     ] = None,
     bars: Annotated[
-        Path | None, typer.Option("--bars", metavar="FILE", help="A row a bar: label and probabilities (.csv, .parquet).")
+        Path | None, typer.Option("--bars", metavar="FILE", help="A row a bar: label, probabilities (.csv, .parquet or .jsonl).")
     ] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="A page (.html) of regimes under candles.")] = None,
     anomalies: Annotated[bool, typer.Option("--anomalies", help="Also list the bars that are out of the ordinary, with reasons.")] = False,
     symbols: Symbols = None,
     timeframes: Timeframes = None,
@@ -51,21 +56,29 @@ def segment(
     tree = settings(paths=paths, symbols=symbols, timeframes=timeframes)
     with reporter(quiet=quiet) as progress:
         from candelabra.bundles.segmenting import open_segmenter
+        from candelabra.models.regime_inputs import candles_at
+        from candelabra.regimes.reading_files import bar_columns, segment_columns, write_columns
 
         with progress.stage("open the bundle"):
             manifest, segmenter = open_segmenter(bundle_folder(bundle), mode)  # type: ignore[arg-type]
         candles = read(tree, progress)
         with progress.stage("segment"):
-            found = {c.symbol: segmenter.regimes(c) for c in candles}
-    alarmed, watched = _alarms(bundle_folder(bundle), found) if anomalies else ([], [])
+            found = {c.symbol: segmenter.regimes(c, manifest.id) for c in candles}
+            candles_of = {c.symbol: {name: candles_at(c, one.timeframe) for name, one in found[c.symbol].items()} for c in candles}
+    alarmed, watched = _alarms(bundle_folder(bundle), candles_of) if anomalies else ([], [])
     told = [row for regimes in found.values() for row in _newest(segmenter, regimes)]
+    readings = [one for regimes in found.values() for one in regimes.values()]
+    across = {symbol: _across(regimes) for symbol, regimes in found.items()}
     if write is not None:
-        _write_segments(found, write)
+        write_columns(segment_columns(_tables(segmenter, found)), write)
     if bars is not None:
-        _write_bars(found, bars)
+        write_columns(bar_columns(readings, next(iter(across.values())) if len(across) == 1 else None), bars)
+    if picture is not None:
+        _draw(segmenter, found, [c for own in candles_of.values() for c in own.values()], picture)
     unseen = [symbol for symbol in found if symbol not in manifest.symbols]
     if as_json:
-        files = {"out": str(write) if write else None, "bars": str(bars) if bars else None}
+        files: dict[str, Any] = {key: str(path) if path else None for key, path in (("out", write), ("bars", bars), ("picture", picture))}
+        files["across"] = {symbol: str(one.words[-1]) for symbol, one in across.items() if one is not None and len(one)}
         facts = {"bundle": manifest.id, "mode": mode, "newest": told, "symbols_never_seen": unseen} | files
         emit_json("segment", facts | ({"anomalies": [one.to_dict() for one in alarmed]} if anomalies else {}))
         return 0
@@ -80,7 +93,10 @@ def segment(
     out().print(table(columns, rows, title=f"{mode} regimes", numbers=("bars", "probability", "expected further bars")))
     if anomalies:
         _show_alarms(alarmed, watched)
-    for path, what in ((write, "segments"), (bars, "bars")):
+    for symbol, one in across.items():
+        if one is not None and len(one):
+            out().print(f"{symbol}: {one.words[-1]}", soft_wrap=True)
+    for path, what in ((write, "segments"), (bars, "bars"), (picture, "picture")):
         if path is not None:
             out().print(f"{what}: {path}", soft_wrap=True)
     if unseen:
@@ -138,21 +154,29 @@ def _show_verdict(mode: str, verdict: TimeframeVerdict) -> None:
         err().print(f"note: {note}", soft_wrap=True)
 
 
-def _alarms(bundle: Path, found: dict[str, dict[str, Regimes]]) -> tuple[list[Alarm], list[str]]:
+def _draw(segmenter: Segmenter, found: dict[str, dict[str, RegimeReading]], candles: list[Candles], path: Path) -> None:
+    from candelabra.disk import write_atomically
+    from candelabra.report.regime_page import regime_page
+
+    readings = [one for regimes in found.values() for one in regimes.values()]
+    write_atomically(path, regime_page(readings, candles, _tables(segmenter, found)).encode())
+
+
+def _alarms(bundle: Path, found: dict[str, dict[str, Candles]]) -> tuple[list[Alarm], list[str]]:
     """All alarms, oldest first, and what is promised of each symbol and timeframe."""
     from candelabra.bundles.watching import load_watches
 
     watches = load_watches(bundle)
     raised: list[Alarm] = []
     words = []
-    for symbol, regimes in found.items():
-        for name, one in regimes.items():
+    for symbol, own in found.items():
+        for name, candles in own.items():
             watch = watches.get((symbol, name))
             if watch is None:
                 words.append(f"{symbol} {name}: not watched, for the bundle never learned what is usual there")
                 continue
-            raised += watch.alarms(one.candles)
-            words.append(f"{symbol} {name}: set for {watch.words(len(one.candles))}")
+            raised += watch.alarms(candles)
+            words.append(f"{symbol} {name}: set for {watch.words(len(candles))}")
     return sorted(raised, key=lambda alarm: alarm.close_ms), words
 
 
@@ -164,80 +188,37 @@ def _show_alarms(raised: list[Alarm], words: list[str]) -> None:
         err().print(f"note: {line}", soft_wrap=True)
 
 
-def _newest(segmenter: Segmenter, regimes: dict[str, Regimes]) -> list[dict[str, Any]]:
+def _newest(segmenter: Segmenter, regimes: dict[str, RegimeReading]) -> list[dict[str, Any]]:
     from candelabra.candles.frame import format_time
 
     rows = []
     for name, one in regimes.items():
-        known = np.flatnonzero(one.code >= 0)
-        row: dict[str, Any] = {"symbol": one.candles.symbol, "timeframe": name, "label": None, "since": "-", "age": 0}
-        row |= {"probability": None, "probabilities": None, "as_of_ms": int(one.candles.close_time[-1]), "expected_remaining": None}
-        if len(known) and known[-1] == len(one.code) - 1:
-            code = int(one.code[-1])
-            changed = np.flatnonzero(one.code != code)
-            first = int(changed[-1]) + 1 if len(changed) else 0
-            age, p = len(one.code) - first, one.probabilities[-1]
+        row: dict[str, Any] = {"symbol": one.symbol, "timeframe": name, "label": None, "since": "-", "age": 0}
+        row |= {"probability": None, "probabilities": None, "as_of_ms": int(one.close_time[-1]), "expected_remaining": None}
+        age = int(one.age[-1])
+        if age:
+            code, p = int(one.code[-1]), one.probabilities[-1]
             chances = {label: float(v) for label, v in zip(one.labels, p, strict=True)} if np.isfinite(p).all() else None
-            row |= {
-                "label": one.labels[code],
-                "since": format_time(int(one.candles.open_time[first])),
-                "age": age,
-                "probabilities": chances,
-            }
+            row |= {"label": one.labels[code], "since": format_time(int(one.open_time[-age])), "age": age, "probabilities": chances}
             row |= {"probability": None if chances is None else chances[one.labels[code]]}
             row |= {"expected_remaining": segmenter.readers[name].decoder.expected_remaining(code, age)}
         rows.append(row)
     return rows
 
 
-def _write_segments(found: dict[str, dict[str, Regimes]], path: Path) -> None:
-    """A learning set of what was said; confidence: mean probability of the label shown."""
-    from candelabra.regimes.learning_set import LearningSet
-    from candelabra.regimes.segmentation import Segmentation
+def _tables(segmenter: Segmenter, found: dict[str, dict[str, RegimeReading]]) -> list[SegmentTable]:
+    from candelabra.regimes.segment_table import segment_rows
 
-    made = []
-    for regimes in found.values():
-        for one in regimes.values():
-            plain = Segmentation.of_bars(one.candles, one.labels, one.code)
-            bars = plain.on(one.candles)
-            shown = np.where(bars.code >= 0, np.nan_to_num(one.probabilities)[np.arange(len(bars)), np.maximum(bars.code, 0)], 0.0)
-            inside = bars.segment >= 0
-            bars_of = np.bincount(bars.segment[inside], minlength=len(plain))
-            sure = np.clip(np.bincount(bars.segment[inside], shown[inside], len(plain)) / np.maximum(bars_of, 1), 0, 1)
-            columns = (plain.start, plain.end, plain.code, sure, plain.known_at)
-            made.append(Segmentation.of(plain.symbol, plain.timeframe, plain.labels, *columns, annotator="candelabra"))
-    LearningSet.of(made).write(path)
+    return [segment_rows(one, segmenter.readers[name].decoder) for regimes in found.values() for name, one in regimes.items()]
 
 
-def _write_bars(found: dict[str, dict[str, Regimes]], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
+def _across(regimes: dict[str, RegimeReading]) -> Consistency | None:
+    """How the timeframes of one symbol lie in each other; None where there is one, or where they know the future."""
+    from candelabra.candles.hindsight import Hindsight
+    from candelabra.regimes.consistency import consistency
 
-    from candelabra.disk import write_atomically
-
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise UsageError(f"bars are written as CSV or Parquet: call the file {path.stem}.csv, not {path.name}")
-    names = list(dict.fromkeys(label for regimes in found.values() for one in regimes.values() for label in one.labels))
-    parts = []
-    for regimes in found.values():
-        for name, one in regimes.items():
-            n, stamp = len(one.code), pa.timestamp("ms", "UTC")
-            words = np.array([*one.labels, None], object)[np.where(one.code >= 0, one.code, len(one.labels))]
-            columns: dict[str, Any] = {"symbol": [one.candles.symbol] * n, "timeframe": [name] * n}
-            columns |= {"open_time": pa.array(one.candles.open_time, stamp), "close_time": pa.array(one.candles.close_time, stamp)}
-            columns |= {"label": pa.array(words, pa.string())}
-            for label in names:
-                own = one.probabilities[:, one.labels.index(label)] if label in one.labels else np.full(n, np.nan)
-                columns[f"p_{label}"] = pa.array(own, pa.float64(), from_pandas=True)
-            parts.append(pa.table(columns))
-    sink = pa.BufferOutputStream()
-    whole = pa.concat_tables(parts)
-    if path.suffix.lower() == ".csv":
-        pyarrow.csv.write_csv(whole, sink)
-    else:
-        pyarrow.parquet.write_table(whole, sink, compression="zstd")
-    write_atomically(path, sink.getvalue().to_pybytes())
+    readings = list(regimes.values())
+    return consistency(readings) if len(readings) > 1 and not any(isinstance(one, Hindsight) for one in readings) else None
 
 
 def _figure(value: float) -> str:

@@ -18,40 +18,21 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from candelabra.candles.frame import Candles
-from candelabra.candles.hindsight import Hindsight
 from candelabra.candles.timeframe import timeframe
 from candelabra.errors import BundleError, DataError
 from candelabra.models.regime_inputs import RegimeInputs, candles_at
 from candelabra.models.regime_tcn import Mode, RegimeTcn
 from candelabra.regimes.decoding import Decoder, DecoderSettings
+from candelabra.regimes.reading import RegimeReading, read_regimes
 from candelabra.windows.alignment import asof_index
 
-__all__ = ["SOURCES", "HindsightRegimes", "Regimes", "Segmenter", "Source", "TimeframeReader", "chances", "network_chances"]
+__all__ = ["SOURCES", "Segmenter", "Source", "TimeframeReader", "chances", "network_chances"]
 
 Source = Literal["switching", "network", "mean"]
 SOURCES: Final[tuple[Source, ...]] = ("switching", "network", "mean")
 Floats = NDArray[np.float64]
 _FORMAT: Final = 1
 _FILE: Final = "regimes.json"
-
-
-@dataclass(frozen=True, eq=False)
-class Regimes:
-    """What is said of the bars of one timeframe: ``code`` int16 ``(n,)`` by ``labels`` (-1: nothing), ``probabilities`` ``(n, K)``
-    before anything is decided (NaN: unknown), the ``candles`` they are of.
-    """
-
-    candles: Candles
-    labels: tuple[str, ...]
-    code: NDArray[np.int16]
-    probabilities: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class HindsightRegimes(Regimes, Hindsight):
-    """The same, said with later bars at hand. ``known_at`` int64 ms ``(n,)``: the close of the last bar that was read."""
-
-    known_at: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +57,21 @@ class Segmenter:
         """The timeframe whose candles are needed; coarser ones are made of them."""
         return self.inputs.base.name
 
-    def regimes(self, candles: Candles) -> dict[str, Regimes]:
-        """The regimes of one symbol by timeframe name, from candles of the base timeframe or finer. DataError without a closed bar."""
+    def regimes(self, candles: Candles, model: str = "") -> dict[str, RegimeReading]:
+        """The regimes of one symbol by timeframe name, from candles of the base timeframe or finer. DataError without a closed bar.
+
+        ``model``: id of the bundle, for the tables that are made of it.
+        """
         base = candles_at(candles, self.inputs.base)
         if not len(base):
             raise DataError(f"{candles.symbol} has no closed {self.base} bar: give more candles")
         needed = any(reader.source != "switching" for reader in self.readers.values())
         told = network_chances(self.networks, self.inputs, base) if needed else {}
-        found: dict[str, Regimes] = {}
+        found: dict[str, RegimeReading] = {}
         for name, reader in self.readers.items():
             own = candles_at(base, timeframe(name))
             p = chances(reader.source, own, base, self.inputs, told.get(name), name, len(reader.decoder.labels))
-            code, believed = reader.decoder.decode(p), reader.decoder.beliefs(p)
-            labels = reader.decoder.labels
-            if self.mode == "filtered" and reader.decoder.causal:
-                found[name] = Regimes(own, labels, code, believed)
-            else:
-                newest = np.full(len(own), base.close_time[-1])
-                found[name] = HindsightRegimes(own, labels, code, believed, newest)
+            found[name] = read_regimes(own, reader.decoder, p, model=model, smoothed=self.mode == "smoothed")
         return found
 
     def save(self, folder: Path) -> None:
