@@ -145,6 +145,23 @@ def test_what_cannot_be_is_said(
     assert words in capsys.readouterr().err
 
 
+def test_what_is_worth_a_label_is_written_to_be_edited_and_handed_back(
+    run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = place / "ask.csv"
+    args = ["label", "suggest", str(run.folder), str(place / "SIM5USDT_1h.parquet"), "--out", str(table), "--count", "6"]
+    assert main([*args, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["stretches"]
+    assert 1 <= len([one for one in told if one["timeframe"] == "1h"]) <= 6
+    assert [one["score"] for one in told] == sorted((one["score"] for one in told), reverse=True)
+    assert len(read_learning_set(table)) == len(told)
+    assert main([*args, "--timeframe", "4h"]) == 0
+    assert "hand it back" in capsys.readouterr().out.replace("\n", " ")
+    assert main([*args, "--labels", str(place / "labels.csv")]) == 0
+    assert "nothing is worth a label" in capsys.readouterr().out
+    assert main([*args, "--timeframe", "3h"]) == 2
+
+
 def test_a_bundle_that_was_changed_is_refused(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     import shutil
 

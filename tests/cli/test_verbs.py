@@ -43,6 +43,7 @@ OPTIONS = {
                     "--out", "--json"},
     "label make": {"--method", "--timeframe", "--set", "--symbol", "--out", "--json", "--quiet"},
     "label methods": {"--json"},
+    "label suggest": {"--out", "--timeframe", "--labels", "--count", "--json", "--quiet"},
     "bundle show": {"--json"},
     "bundle verify": {"--json"},
     "bundle diff": {"--json"},

@@ -22,6 +22,7 @@ from candelabra.cli import (
     serve,
     settings,
     store,
+    suggest,
 )
 
 __all__ = ["app"]
@@ -54,6 +55,7 @@ app.command("demo")(journeys.demo)
 app.command("check")(check.check)
 app.command("import")(importing.import_)
 app.add_typer(features.app, name="features")
+label.app.command("suggest")(suggest.suggest)
 app.add_typer(label.app, name="label")
 app.command("train")(journeys.train)
 app.command("evaluate")(journeys.evaluate)
