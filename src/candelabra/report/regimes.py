@@ -105,7 +105,7 @@ def _newest(band: BandView) -> list[Cell]:
         number(digits.DASH if math.isnan(left) else f"{left:,.0f}", left),
         number(digits.fixed(float(band.mean_probability[-1]), 2)),
         number(digits.fixed(float(band.least_probability[-1]), 2)),
-        words(f"{name} ({digits.percent(chance, 0)})" if chance > 0 else digits.DASH),
+        words(f"{name} ({digits.percent(chance, 0)})" if chance > 0 else digits.DASH, "nowrap"),
         words("confirmed" if band.confirmed[-1] else "provisional"),
     ]
 
