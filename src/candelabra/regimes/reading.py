@@ -99,7 +99,7 @@ class RegimeReading:
         return np.array([*self.labels, ""])[self.code]
 
     def rows(self, index: slice) -> RegimeReading:
-        """The reading of a stretch of its bars."""
+        """The reading of a stretch of its bars, as if it ended there: what had not settled by its last bar counts as provisional again."""
         more: dict[str, Any] = {"known_at": self.known_at[index]} if isinstance(self, Hindsight) else {}
         columns = (self.open_time[index], self.close_time[index], self.code[index], self.probabilities[index])
         return replace(self, open_time=columns[0], close_time=columns[1], code=columns[2], probabilities=columns[3], **more)

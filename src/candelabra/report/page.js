@@ -6,14 +6,14 @@
       ours: "#0a5bc4", oursSoft: "#6d9fe0", ours50: "rgba(10,91,196,.34)", ours80: "rgba(10,91,196,.20)", ours90: "rgba(10,91,196,.12)",
       oracle: "#b07f00", band: "rgba(91,101,112,.18)", heat0: "#f1f3f6", heat1: "#f7cdb3", heat2: "#d9702f", heat3: "#7a2c05",
       regime0: "#009e73", regime1: "#c6569a", regime2: "#c3cad2", regime3: "#e69f00", regime4: "#56b4e9", regime5: "#7a5fc0",
-      regime6: "#d55e00", regime7: "#f0e442", regime8: "#2f4b7c", regime9: "#8c564b", onRegime: "#14171b",
+      regime6: "#d55e00", regime7: "#f0e442", regime8: "#2f4b7c", regime9: "#8c564b",
     },
     dark: {
       paper: "#14171b", ink: "#e6e9ed", muted: "#9aa5b1", line: "#2c323a", grey: "#7f8a96", candle: "#aab3bd",
       ours: "#6fb1ff", oursSoft: "#4a7fbd", ours50: "rgba(111,177,255,.38)", ours80: "rgba(111,177,255,.22)", ours90: "rgba(111,177,255,.13)",
       oracle: "#e6bd4a", band: "rgba(154,165,177,.20)", heat0: "#23282f", heat1: "#5e3019", heat2: "#c9652b", heat3: "#ffb48a",
       regime0: "#12b98a", regime1: "#c6569a", regime2: "#b4bcc6", regime3: "#e69f00", regime4: "#56b4e9", regime5: "#9a82dd",
-      regime6: "#e8772e", regime7: "#f0e442", regime8: "#6f8fc9", regime9: "#b98a80", onRegime: "#0b0d10",
+      regime6: "#e8772e", regime7: "#f0e442", regime8: "#6f8fc9", regime9: "#b98a80",
     },
   };
   const CONFIG = { responsive: true, displaylogo: false, displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false,

@@ -112,7 +112,7 @@ def _segments(bands: list[BandView], colour: dict[str, str], since: int, until: 
                     "textposition": "inside",
                     "insidetextanchor": "middle",
                 }
-                trace |= {"textfont": {"color": "@onRegime", "size": 11}, "constraintext": "none", "cliponaxis": True, "textangle": 0}
+                trace |= {"insidetextfont": {"size": 11}, "constraintext": "none", "cliponaxis": True, "textangle": 0}
                 trace["marker"] = {"color": tone, "line": {"color": "@paper", "width": 0.6}}
                 if any(hatched):
                     trace["marker"]["pattern"] = {"shape": hatched, "size": 6, "solidity": 0.35, "fgcolor": "@paper", "fillmode": "overlay"}

@@ -105,7 +105,7 @@ def _newest(band: BandView) -> list[Cell]:
         number(digits.DASH if math.isnan(left) else f"{left:,.0f}", left),
         number(digits.fixed(float(band.mean_probability[-1]), 2)),
         number(digits.fixed(float(band.least_probability[-1]), 2)),
-        words(f"{name} ({digits.percent(chance, 0)})" if chance > 0 else digits.DASH),
+        words(f"{name} ({digits.percent(chance, 0)})" if chance > 0 else digits.DASH, "nowrap"),
         words("confirmed" if band.confirmed[-1] else "provisional"),
     ]
 
@@ -124,7 +124,10 @@ def _pairs(view: RegimeView) -> str:
             words(f"{one.finer} {one.finer_label} inside {one.coarser} {one.coarser_label}"),
             number(digits.percent(one.share), one.share),
             number(f"{one.bars:,}", one.bars),
-            words("contradiction" if one.conflict else "", "chip"),
+            words(
+                "contradiction" if one.conflict else "alike" if one.finer_label == one.coarser_label else "",
+                "chip" if one.conflict else "muted",
+            ),
         ]
         for one in shown
     ]
@@ -154,5 +157,5 @@ def _segments(view: RegimeView) -> str:
             )
     count = sum(len(band.start) for band in view.bands)
     some = f"The newest {len(rows):,} of {count:,}" if len(rows) < count else f"All {count:,}"
-    listed = table(head, rows, css="tall", sortable=True) + caption(f"{some} segments, newest first.")
+    listed = table(head, rows, css="tall", sortable=True) + caption(f"{some} segments, newest first at each timeframe.")
     return f"<details><summary>Segments</summary>{listed}</details>"
