@@ -21,6 +21,7 @@ __all__ = ["Bounds", "DecoderTrial", "choose_decoder"]
 
 _ENTER: Final = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
 _CONFIRM: Final = (1, 2, 3, 5)
+_COARSE: Final = ((0.0, 0.5, 0.65, 0.8), (1, 3))  # of both, where powers or tilts are tried too: the filter does most of the calming
 _POWERS: Final = (0.1, 0.2, 0.35, 0.6, 1.0)
 _TILTS: Final = (0.0, 0.3, 0.6)
 
@@ -98,7 +99,8 @@ def _candidates(kind: DecoderKind, powers: Sequence[float], tilts: Sequence[floa
         yield from (DecoderSettings(kind, tilt=tilt) for tilt in tilts)
     elif kind in CAUSAL_KINDS:
         weights = powers if kind in ("markov", "duration") else (1.0,)
-        for tilt, power, enter, confirm in product(tilts, weights, _ENTER, _CONFIRM):
+        enters, confirms = _COARSE if len(weights) > 1 else (_ENTER, _CONFIRM)
+        for tilt, power, enter, confirm in product(tilts, weights, enters, confirms):
             yield DecoderSettings(kind, tilt=tilt, power=power, enter=enter, confirm=confirm)
     else:
         for tilt, power in product(tilts, powers):
