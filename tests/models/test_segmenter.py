@@ -153,15 +153,17 @@ def test_the_same_seed_gives_the_same_weights(fits: dict[str, SegmenterFit]) -> 
             np.testing.assert_array_equal(weights, b.weights[name])
 
 
-def test_later_candles_and_labels_change_no_fitted_number(fits: dict[str, SegmenterFit]) -> None:
+@pytest.mark.parametrize("mode", ["filtered", "smoothed"])
+def test_later_candles_and_labels_change_no_fitted_number(mode: str, fits: dict[str, SegmenterFit]) -> None:
     data = labelled(MARKET)
     cut = int(np.searchsorted(MARKET.candles.close_time, data.validation_end_ms, "right"))
     short = RegimeData((MARKET.candles.rows(slice(0, cut)),), REGIMES, data.segmentations, data.train_end_ms, data.validation_end_ms)
-    again = fit_segmenter(short, SMALL, training(), switching=QUICK)
-    assert again.segmenter.inputs.to_dict() == fits["filtered"].segmenter.inputs.to_dict()
-    for name, reader in fits["filtered"].segmenter.readers.items():
+    again = fit_segmenter(short, SMALL, training(), mode=mode, switching=QUICK)  # type: ignore[arg-type]
+    assert [one.trial for one in again.choices] == [one.trial for one in fits[mode].choices]
+    assert again.segmenter.inputs.to_dict() == fits[mode].segmenter.inputs.to_dict()
+    for name, reader in fits[mode].segmenter.readers.items():
         assert again.segmenter.readers[name].decoder.to_dict() == reader.decoder.to_dict()
         assert again.segmenter.readers[name].source == reader.source
-    for a, b in zip(again.segmenter.networks, fits["filtered"].segmenter.networks, strict=True):
+    for a, b in zip(again.segmenter.networks, fits[mode].segmenter.networks, strict=True):
         for key, weights in a.weights.items():
             np.testing.assert_array_equal(weights, b.weights[key])

@@ -81,11 +81,13 @@ def fit_segmenter(
     DataError where a timeframe has no label in the validation range: nothing could be chosen.
     """
     fit = fit_regime_network(data, settings, training, mode=mode, seed=seed, switching=switching, folder=folder, progress=progress)
-    told = [network_chances(fit.networks, fit.inputs, candles) for candles in data.candles]
+    # a smoothed network reads ahead: what closes after validation must not be there when its decoder is chosen
+    seen = [c.between(end_ms=data.validation_end_ms) for c in data.candles]
+    told = [network_chances(fit.networks, fit.inputs, candles) for candles in seen]
     readers, choices = {}, []
     for name, labels in fit.heads.items():
         durations = fit.durations[name]
-        own = [candles_at(c, timeframe(name)) for c in data.candles]
+        own = [candles_at(c, timeframe(name)) for c in seen]
         stops = [int(np.searchsorted(c.close_time, data.validation_end_ms, "right")) for c in own]
         starts = [int(np.searchsorted(c.close_time, data.train_end_ms, "right")) for c in own]
         truths = [
@@ -100,7 +102,7 @@ def fit_segmenter(
         for source, kind in _open_options(mode, name in fit.inputs.switching):
             given = [
                 chances(source, c, base, fit.inputs, one.get(name), name, len(labels))[:stop]
-                for c, base, one, stop in zip(own, data.candles, told, stops, strict=True)
+                for c, base, one, stop in zip(own, seen, told, stops, strict=True)
             ]
             decoder, trials = choose_decoder(
                 kind, given, truths, labels, durations, bounds=bounds or usual_bounds(durations), start=starts,
