@@ -13,6 +13,7 @@ from candelabra.candles import REGIMES, Candles
 from candelabra.candles.regime_markets import regime_market
 from candelabra.candles.resample import resample
 from candelabra.cli import main
+from candelabra.errors import DataError
 from candelabra.models.regime_tcn import TcnSettings
 from candelabra.pipeline.regimes import RegimeRun, RegimeRunSettings, train_regimes
 from candelabra.regimes.learning_files import read_learning_set
@@ -161,6 +162,15 @@ def test_what_is_worth_a_label_is_written_to_be_edited_and_handed_back(
     assert main([*args, "--labels", str(place / "labels.csv")]) == 0
     assert "nothing is worth a label" in capsys.readouterr().out
     assert main([*args, "--timeframe", "3h"]) == 2
+
+
+def test_a_folder_begun_with_other_labels_is_not_gone_on_with(run: RegimeRun, place: Path) -> None:
+    settings = RegimeRunSettings(network=TcnSettings(width=8, layers=3), training=FAST, modes=("filtered",))
+    copied = place / "interrupted"
+    copied.mkdir()
+    (copied / "begun.json").write_bytes((run.folder / "begun.json").read_bytes())
+    with pytest.raises(DataError, match="begun with other settings and labels"):
+        train_regimes([CANDLES], learning_set().select(timeframes=["1h"]), settings, folder=copied)
 
 
 def test_a_bundle_that_was_changed_is_refused(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

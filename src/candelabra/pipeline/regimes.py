@@ -98,6 +98,8 @@ def train_regimes(
     place = Path(folder) if folder else runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-regimes-{identity}"
     if (place / "bundle").exists():
         raise DataError(f"{place} already holds a sealed bundle: choose another folder, or remove it")
+    fingerprint = hashlib.sha256("".join(c.fingerprint for c in base_candles).encode()).hexdigest()
+    _begin(place, {"settings and labels": identity, "candles": fingerprint})
     fits: dict[Mode, SegmenterFit] = {}
     for mode in chosen.modes:
         with tell.stage(f"train {mode} regimes of {', '.join(data.segmentations)}", total=chosen.training.seeds * chosen.training.steps):
@@ -105,7 +107,6 @@ def train_regimes(
                 data, chosen.network, chosen.training, mode=mode, seed=chosen.seed, folder=place / "checkpoints" / mode,
                 progress=_watch(tell, chosen.training.evaluate_every),
             )  # fmt: skip
-    fingerprint = hashlib.sha256("".join(c.fingerprint for c in base_candles).encode()).hexdigest()
     trials, openings = log_opening(place.parent, fingerprint, cuts[3], cuts[4], identity)
     verdicts: dict[Mode, tuple[TimeframeVerdict, ...]] = {}
     with tell.stage("judge on the test range"):
@@ -126,6 +127,19 @@ def train_regimes(
     told = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
     write_atomically(place / "verdict.json", json.dumps(told, indent=1).encode())
     return RegimeRun(place, place / "bundle", manifest, fits, verdicts, trials, openings, time.perf_counter() - began)
+
+
+def _begin(place: Path, now: dict[str, str]) -> None:
+    """Mark what a run is of; DataError where the folder holds the checkpoints of another, which would be gone on with."""
+    mark = place / "begun.json"
+    if mark.is_file():
+        then = json.loads(mark.read_text(encoding="utf-8"))
+        differs = [name for name in now if then.get(name) != now[name]]
+        if differs:
+            raise DataError(f"{place} was begun with other {' and other '.join(differs)}: give those to go on with it, or another folder")
+    else:
+        place.mkdir(parents=True, exist_ok=True)
+        write_atomically(mark, json.dumps(now).encode())
 
 
 def _material(
