@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from candelabra.candles.regime_markets import RegimeMarket, regime_market
 from candelabra.candles.resample import resample
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.models.regime_tcn import TcnSettings
-from candelabra.models.segmenter import Segmenter
+from candelabra.models.segmenter import Segmenter, network_chances
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.reading import SmoothedReading
 from candelabra.regimes.segmentation import Segmentation
+from candelabra.training import segmenter_fit
 from candelabra.training.regime_fit import RegimeData, regime_training
 from candelabra.training.regime_network import TcnNetwork
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
@@ -167,3 +169,16 @@ def test_later_candles_and_labels_change_no_fitted_number(mode: str, fits: dict[
     for a, b in zip(again.segmenter.networks, fits[mode].segmenter.networks, strict=True):
         for key, weights in a.weights.items():
             np.testing.assert_array_equal(weights, b.weights[key])
+
+
+@pytest.mark.parametrize("mode", ["filtered", "smoothed"])
+def test_no_candle_that_closes_after_validation_is_there_when_a_decoder_is_chosen(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, newest = labelled(MARKET), []
+
+    def watched(networks: Any, inputs: Any, base: Candles) -> Any:
+        newest.append(int(base.close_time[-1]))
+        return network_chances(networks, inputs, base)
+
+    monkeypatch.setattr(segmenter_fit, "network_chances", watched)
+    fit_segmenter(data, SMALL, training(1), mode=mode, switching=QUICK)  # type: ignore[arg-type]
+    assert newest == [data.validation_end_ms]
