@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 import candelabra
 from candelabra.bundles.format import Manifest, seal
@@ -182,9 +181,9 @@ def _verdicts(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts: t
         own = [candles_at(c, timeframe(name)) for c in data.candles]
         learned, truth = [], []
         for number, c in enumerate(own):
-            learnable = _codes(data, name, number, c, labels, data.train_end_ms)
+            learnable = data.codes(name, number, c, data.train_end_ms, labels)[0]
             learned.append(learnable[: int(np.searchsorted(c.close_time, data.train_end_ms, "right"))])
-            every = _codes(data, name, number, c, labels, np.iinfo(np.int64).max - 1)
+            every = data.codes(name, number, c, np.iinfo(np.int64).max - 1, labels)[0]
             truth.append(np.where((c.close_time > cuts[3]) & (c.close_time <= cuts[4]), every, -1).astype(np.int16))
         shown = [(one[name].code, one[name].probabilities) for one in told]
         verdict = judge_regimes(
@@ -192,14 +191,6 @@ def _verdicts(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts: t
         )
         found.append(verdict)
     return tuple(found)
-
-
-def _codes(data: RegimeData, name: str, number: int, own: Candles, labels: Sequence[str], known_ms: int) -> NDArray[np.int16]:
-    code, _ = data.codes(name, number, own, known_ms)
-    place = np.full(len(data.labels) + 1, -1, np.int16)
-    for k, word in enumerate(labels):
-        place[data.labels.index(word)] = k
-    return place[code]
 
 
 def _seal(

@@ -57,14 +57,20 @@ class RegimeData:
         """The timeframe of the candles."""
         return self.candles[0].timeframe
 
-    def codes(self, name: str, number: int, candles: Candles, end_ms: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        """Codes and confidences of one symbol's bars that were known at ``end_ms``, by the whole vocabulary; the rest unlabelled."""
+    def codes(
+        self, name: str, number: int, candles: Candles, end_ms: int, words: Sequence[str] | None = None
+    ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        """Codes and confidences of one symbol's bars that were known at ``end_ms``, by ``words`` (default: the whole vocabulary).
+
+        What was not known, or has a label that is not among ``words``, is unlabelled.
+        """
         segmentation = self.segmentations[name][number]
         if segmentation is None:
             return np.full(len(candles), UNLABELLED, np.int16), np.zeros(len(candles), np.float32)
         bars = segmentation.on(candles)
         known = known_by(bars, end_ms) & (candles.close_time <= end_ms)
-        places = np.array([self.labels.index(word) for word in segmentation.labels], np.int16)
+        place = {word: k for k, word in enumerate(words or self.labels)}
+        places = np.array([place.get(word, UNLABELLED) for word in segmentation.labels], np.int16)
         return np.where(known, places[np.maximum(bars.code, 0)], UNLABELLED).astype(np.int16), np.where(known, bars.confidence, 0)
 
 
@@ -130,8 +136,9 @@ def fit_regime_network(
         end, stop = len(train_rows[number]), int(np.searchsorted(candles.close_time, data.validation_end_ms, "right"))
         columns = []
         for name, words in heads.items():
-            columns.append(_targets(*_on_base(data, name, number, words, data.train_end_ms), durations[name], data.base, timeframe(name)))
-            truths[name].append(_on_base(data, name, number, words, data.validation_end_ms)[0])
+            learned = data.codes(name, number, candles, data.train_end_ms, words)
+            columns.append(_targets(*learned, durations[name], data.base, timeframe(name)))
+            truths[name].append(data.codes(name, number, candles, data.validation_end_ms, words)[0])
         ranges.append((end, stop))
         parts.append(SequencePart({data.base.name: tables[number]}, {}, np.concatenate(columns, axis=1), (0, end)))
     length = min(loop.sequence_length, max(end for _, end in (p.rows for p in parts)))
@@ -168,17 +175,6 @@ def _switching(
     cut = [candles_at(c, timeframe(name)).rows(slice(0, len(code))) for c, code in zip(data.candles, codes, strict=True)]
     there = [(c, code) for c, code in zip(cut, codes, strict=True) if (code >= 0).any()]
     return fit_switching([c for c, _ in there], [code for _, code in there], words, settings)
-
-
-def _on_base(
-    data: RegimeData, name: str, number: int, words: tuple[str, ...], end_ms: int
-) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """A timeframe's labels on the base bars, by the head's own vocabulary."""
-    code, weight = data.codes(name, number, data.candles[number], end_ms)
-    place = np.full(len(data.labels) + 1, UNLABELLED, np.int16)
-    for k, word in enumerate(words):
-        place[data.labels.index(word)] = k
-    return place[code], weight
 
 
 def _targets(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import timeframe
 from candelabra.errors import DataError
 from candelabra.models.regime_inputs import candles_at
@@ -19,7 +17,6 @@ from candelabra.models.segmenter import Segmenter, Source, TimeframeReader, chan
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.decoding import DecoderKind
 from candelabra.regimes.durations import DurationModel
-from candelabra.regimes.segmentation import UNLABELLED
 from candelabra.training.decoder_choice import Bounds, DecoderTrial, choose_decoder
 from candelabra.training.loop import Progress
 from candelabra.training.regime_fit import RegimeData, RegimeFit, fit_regime_network
@@ -91,7 +88,8 @@ def fit_segmenter(
         stops = [int(np.searchsorted(c.close_time, data.validation_end_ms, "right")) for c in own]
         starts = [int(np.searchsorted(c.close_time, data.train_end_ms, "right")) for c in own]
         truths = [
-            _truth(data, name, number, c.rows(slice(0, stop)), labels) for number, (c, stop) in enumerate(zip(own, stops, strict=True))
+            data.codes(name, number, c.rows(slice(0, stop)), data.validation_end_ms, labels)[0]
+            for number, (c, stop) in enumerate(zip(own, stops, strict=True))
         ]
         if not any((t[a:] >= 0).any() for t, a in zip(truths, starts, strict=True)):
             raise DataError(
@@ -121,12 +119,3 @@ def _open_options(mode: Mode, switching: bool) -> Iterator[tuple[Source, Decoder
     for source, kind in _OPTIONS[mode]:
         if source == "network" or switching:
             yield source, kind
-
-
-def _truth(data: RegimeData, name: str, number: int, own: Candles, labels: Sequence[str]) -> NDArray[np.int16]:
-    """Codes of a timeframe's own bars that were known by the end of validation, by the head's vocabulary."""
-    code, _ = data.codes(name, number, own, data.validation_end_ms)
-    place = np.full(len(data.labels) + 1, UNLABELLED, np.int16)
-    for k, word in enumerate(labels):
-        place[data.labels.index(word)] = k
-    return place[code]
