@@ -98,7 +98,8 @@ class NetworkSteps:
         """How the newest base bar corrects an anchor's logits of regimes ``(R,)``; UsageError where none were learned."""
         if "regimes" not in self._base.outputs:
             raise UsageError("this network learned no regimes: train with --labels")
-        return self._base.outputs["regimes"][0].copy()
+        newest: Floats = self._base.outputs["regimes"][0].copy()
+        return newest
 
     def push_coarse(self, timeframe: str, row: Floats) -> None:
         """A bar of a coarser timeframe has closed."""
