@@ -22,6 +22,7 @@ from candelabra.regimes.purge import known_by
 from candelabra.regimes.segmentation import UNLABELLED, Segmentation, runs
 from candelabra.training.loop import Progress, TrainingRun, train_network
 from candelabra.training.regime_network import COLUMNS, RegimeTask, TcnNetwork
+from candelabra.training.regime_settings import regime_training
 from candelabra.training.settings import TrainingSettings
 from candelabra.windows.batches import SequenceBatches, SequencePart
 
@@ -29,14 +30,6 @@ __all__ = ["RegimeData", "RegimeFit", "fit_regime_network", "regime_training"]
 
 _SWITCHING_SEGMENTS: Final = 20
 """A switching model is heard where a timeframe has so many training segments; with fewer its numbers are chance."""
-
-
-def regime_training(sequence_length: int = 1024) -> TrainingSettings:
-    """Training settings that a regime network starts from: few steps, for what it reads is already close to an answer."""
-    return TrainingSettings(
-        sequence_length=sequence_length, batch_size=16, steps=150, learning_rate=2e-3, warmup_steps=20, evaluate_every=15, patience=6,
-        rehearsal=0.0, precision="float32", threads=1,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
