@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candelabra.config.build import configure, known_keys, section_types
+from candelabra.config.build import configure, known_keys, nested_types, section_types
 from candelabra.config.text import from_toml, json_schema, template, to_toml
 from candelabra.config.tree import Config, config_hash, duration_ms
 from candelabra.config.words import MODEL_WORDS, WORDS, about
 from candelabra.errors import UsageError
 from candelabra.models.registry import MODELS
 from candelabra.models.settings import ArmsSettings, Gpt2Settings
+from candelabra.training.regime_settings import RegimeSettings
 
 LEARNERS = [name for name in MODELS.names() if name != "ensemble"]
 
@@ -41,20 +42,22 @@ FLOATS = st.floats(1e-6, 0.99)
     dropout=FLOATS,
     fine=st.sampled_from([(), ("5m",), ("15m", "5m")]),
     seeds=st.integers(1, 9),
+    flips=st.none() | FLOATS,
 )
 def test_any_tree_is_read_back_equal(
     seed: int, symbols: list[str], paths: list[str], clip: float | None, fill: float | None, rate: float, dropout: float,
-    fine: tuple[str, ...], seeds: int,
+    fine: tuple[str, ...], seeds: int, flips: float | None,
 ) -> None:  # fmt: skip
     values: dict[str, Any] = {"seed": seed, "candles.symbols": symbols, "candles.paths": paths, "scaling.clip": clip, "scaling.fill": fill}
     values |= {"training.learning_rate": rate, "training.seeds": seeds, "model.dropout": dropout, "timeframes.fine": fine}
+    values |= {"regimes.bounds.flips": flips, "regimes.training.seeds": seeds, "regimes.network.dropout": dropout, "regimes.only": True}
     tree = configure(values)
     again = from_toml(to_toml(tree))
     assert again == tree
     assert config_hash(again) == config_hash(tree)
 
 
-def test_the_hash_changes_with_every_setting_but_the_place_of_the_candles() -> None:
+def test_the_hash_changes_with_every_setting_but_the_place_of_candles_and_labels() -> None:
     base = config_hash(Config())
     others = [
         configure(seed=1),
@@ -63,16 +66,22 @@ def test_the_hash_changes_with_every_setting_but_the_place_of_the_candles() -> N
         configure({"candles.symbols": ["BTC/USDT"]}),
         configure({"windows.embargo": "1h"}),
         configure({"baselines": ["zero"]}),
+        configure({"regimes.training.steps": 7}),
+        configure({"regimes.network.width": 7}),
+        configure({"regimes.bounds.delay": 7.0}),
     ]
     assert len({base, *(config_hash(o) for o in others)}) == 1 + len(others)
-    assert config_hash(configure({"candles.paths": ["here.csv"]})) == base
+    assert config_hash(configure({"candles.paths": ["here.csv"], "regimes.labels": "there.csv"})) == base
 
 
 def test_every_key_has_a_word_about_it() -> None:
     for settings in (ArmsSettings, Gpt2Settings):
         assert [key for key in known_keys(settings) if not about(key)] == []
     assert set(MODEL_WORDS) == {f.name for settings in (ArmsSettings, Gpt2Settings) for f in fields(settings)}
-    assert sorted(WORDS) == sorted({*(k for k in known_keys() if not k.startswith("model.") or k == "model.name"), *section_types()})
+    elsewhere = ("model.", "regimes.training.")  # described by MODEL_WORDS, and as keys of training
+    own = {k for k in known_keys() if not k.startswith(elsewhere) or k == "model.name"}
+    nested = {f"regimes.{name}" for name in nested_types(RegimeSettings)}
+    assert sorted(WORDS) == sorted({*own, *section_types(), *nested})
 
 
 def test_a_written_file_shows_every_key_with_its_comment() -> None:
@@ -100,7 +109,12 @@ def test_the_schema_describes_what_is_written() -> None:
             arms = next(s for s in schema["properties"]["model"]["oneOf"] if s["title"] == "arms")
             assert set(own) == set(arms["properties"])
         elif isinstance(own, dict):
-            assert set(own) == set(schema["properties"][section]["properties"])
+            described = schema["properties"][section]["properties"]
+            assert set(own) == set(described)
+            for key, inner in own.items():
+                assert not isinstance(inner, dict) or set(inner) == set(described[key]["properties"])
+    assert "$ref" not in json.dumps(schema)
+    assert schema["properties"]["regimes"]["properties"]["bounds"]["properties"]["flips"]["description"].startswith("changes of regime")
     assert {s["title"] for s in schema["properties"]["model"]["oneOf"]} == set(LEARNERS)
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -20,7 +20,7 @@ from candelabra.models.registry import MODELS
 from candelabra.models.settings import ArmsSettings, Gpt2Settings, Size, sized
 from candelabra.registry import did_you_mean
 
-__all__ = ["SIZE_TRAINING", "configure", "known_keys", "load", "section_types"]
+__all__ = ["SIZE_REGIMES", "SIZE_TRAINING", "configure", "known_keys", "load", "nested_types", "section_types"]
 
 SIZE_TRAINING: Final[dict[Size, dict[str, int]]] = {
     "tiny": {"steps": 150, "sequence_length": 192, "evaluate_every": 15, "warmup_steps": 15, "patience": 5},
@@ -28,6 +28,13 @@ SIZE_TRAINING: Final[dict[Size, dict[str, int]]] = {
     "base": {"steps": 3000},
 }
 """What the size dial changes in ``training``; `models.settings.SIZES` says what it changes in ``model``."""
+
+SIZE_REGIMES: Final[dict[Size, dict[str, dict[str, int]]]] = {
+    "tiny": {"network": {"width": 16, "layers": 6}, "training": {"steps": 60, "sequence_length": 512}},
+    "small": {},
+    "base": {"training": {"steps": 300, "seeds": 3}},
+}
+"""What the size dial changes in ``regimes``."""
 
 _SCALARS: Final = ("seed", "size", "baselines")
 _TRIES: Final = "did you mean"
@@ -85,6 +92,8 @@ def build(layer: Layer) -> Config:
             default |= SIZE_TRAINING[size]
         if name == "ensemble":
             default["members"] = list(dict.fromkeys((model, "harx_lightgbm")))
+        if name == "regimes":
+            default |= {inner: default[inner] | own for inner, own in SIZE_REGIMES[size].items()}
         sections[name] = _section(layer, name, cls, default)
     seed = _scalar(layer, "seed", int)
     if seed < 0:
@@ -103,8 +112,23 @@ def known_keys(settings_class: type = ArmsSettings) -> list[str]:
     """Every dotted key there is, with ``settings_class`` for the model's own."""
     keys = list(_SCALARS)
     for name, cls in section_types().items():
-        own = ["name", *(f.name for f in fields(settings_class))] if name == "model" else [f.name for f in fields(cls)]
-        keys += [f"{name}.{key}" for key in own]
+        if name == "model":
+            keys += ["model.name", *(f"model.{f.name}" for f in fields(settings_class))]
+        else:
+            keys += _keys(name, cls)
+    return keys
+
+
+def nested_types(cls: type) -> dict[str, type]:
+    """The sections within a section: its fields that are dataclasses themselves."""
+    return {name: hint for name, hint in get_type_hints(cls).items() if isinstance(hint, type) and is_dataclass(hint)}
+
+
+def _keys(section: str, cls: type) -> list[str]:
+    inner, keys = nested_types(cls), []
+    for field in fields(cls):
+        key = f"{section}.{field.name}"
+        keys += _keys(key, inner[field.name]) if field.name in inner else [key]
     return keys
 
 
@@ -126,7 +150,7 @@ def _model_class(layer: Layer) -> tuple[str, type]:
 
 def _refuse_unknown(layer: Layer, settings_class: type) -> None:
     known = known_keys(settings_class)
-    sections = section_types()
+    sections = {key.rpartition(".")[0] for key in known}
     problems = []
     for key, (value, _) in layer.items():
         if key in known or (key in sections and value == {}):
@@ -156,12 +180,14 @@ def _first(known: list[str], section: str) -> str:
 
 
 def _section(layer: Layer, section: str, cls: type, default: dict[str, Any]) -> Any:
-    """One section: its defaults under the given values, types checked, then the section's own rules."""
-    hints = get_type_hints(cls)
-    values = dict(default)
+    """One section: its defaults under the given values, types checked, then the section's own rules; first the sections within it."""
+    hints, values = get_type_hints(cls), dict(default)
+    nested = nested_types(cls) if section != "model" else {}
+    for name, inner in nested.items():
+        values[name] = asdict(_section(layer, f"{section}.{name}", inner, values[name]))
     for key, (value, _) in layer.items():
-        above, _, name = key.partition(".")
-        if above == section and name in hints and not (section == "model" and name == "name"):
+        above, _, name = key.rpartition(".")
+        if above == section and name in hints and name not in nested and not (section == "model" and name == "name"):
             values[name] = _typed(value, hints[name])
     return _validated(layer, section, cls, values)
 
@@ -183,7 +209,10 @@ def _validated(layer: Layer, section: str, cls: Any, values: Any) -> Any:
     except ValidationError as error:
         raise UsageError("\n".join(_refusal(layer, section, e) for e in error.errors())) from None
     except UsageError as error:
-        raise UsageError(f"{error}{_places(layer, section, str(error))}") from None
+        above, _, own = section.rpartition(".")
+        words = f"{above}.{error}" if above and str(error).startswith(f"{own}.") else str(error)
+        words = words if not above or words.startswith(f"{section}.") else f"{section}: {words}"
+        raise UsageError(f"{words}{_places(layer, section, words)}") from None
 
 
 _NEEDED: Final = {
@@ -217,7 +246,7 @@ def _at(layer: Layer, key: str) -> str:
 
 def _places(layer: Layer, section: str, message: str) -> str:
     """Where the keys of a section that a message is about were set: the ones it names, or all of them."""
-    own = {key: place for key, (_, place) in layer.items() if place and key.partition(".")[0] == section}
+    own = {key: place for key, (_, place) in layer.items() if place and key.startswith(f"{section}.")}
     named = {key: place for key, place in own.items() if key in message}
     places = list(dict.fromkeys((named or own).values()))
     return f" ({'; '.join(places[:3])})" if places else ""

@@ -6,14 +6,14 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from candelabra.config.build import build, section_types
+from candelabra.config.build import build, nested_types, section_types
 from candelabra.config.layers import from_text
 from candelabra.config.tree import Config
 from candelabra.config.words import about
 from candelabra.models.registry import MODELS
 
 if TYPE_CHECKING:
-    from tomlkit.items import Array
+    from tomlkit.items import Array, Table
 
 __all__ = ["from_toml", "json_schema", "template", "to_toml"]
 
@@ -36,13 +36,8 @@ def to_toml(config: Config) -> str:
     for section, own in values.items():
         if section in top:
             continue
-        table = tomlkit.table()
-        if about(section):
-            table.comment(about(section))
-        for key, value in own.items():
-            table.add(key, _item(value, about(f"{section}.{key}")))
         document.add(tomlkit.nl())
-        document.add(section, table)
+        document.add(section, _table(section, own))
     return tomlkit.dumps(document)
 
 
@@ -88,6 +83,9 @@ def _object(section: str, cls: type) -> dict[str, Any]:
     from pydantic import TypeAdapter
 
     schema: dict[str, Any] = TypeAdapter(cls).json_schema()
+    schema.pop("$defs", None)
+    for key, inner in nested_types(cls).items():
+        schema["properties"][key] = _object(f"{section}.{key}", inner)
     for key, own in schema.get("properties", {}).items():
         if words := about(f"{section}.{key}"):
             own["description"] = words
@@ -103,6 +101,23 @@ def _models() -> dict[str, Any]:
         schema["properties"] = {"name": {"const": entry.name}} | schema.get("properties", {})
         choices.append(schema | {"title": entry.name, "description": entry.summary})
     return {"type": "object", "oneOf": choices}
+
+
+def _table(section: str, values: dict[str, Any]) -> Table:
+    """A section with its words; the sections within it come last, as TOML wants them."""
+    import tomlkit
+
+    table = tomlkit.table()
+    if about(section):
+        table.comment(about(section))
+    for key, value in sorted(values.items(), key=lambda pair: isinstance(pair[1], dict)):
+        name = f"{section}.{key}"
+        if isinstance(value, dict):
+            table.add(tomlkit.nl())
+            table.add(key, _table(name, value))
+        else:
+            table.add(key, _item(value, about(name)))
+    return table
 
 
 def _item(value: Any, comment: str) -> Any:

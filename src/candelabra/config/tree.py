@@ -18,6 +18,7 @@ from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import UsageError
 from candelabra.features.scaling import ScalerSettings
 from candelabra.models.settings import ArmsSettings, Size
+from candelabra.training.regime_settings import RegimeSettings
 from candelabra.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ class Config:
     baselines: tuple[str, ...] = field(default_factory=default_baselines)
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
     trading: TradingSection = field(default_factory=TradingSection)
+    regimes: RegimeSettings = field(default_factory=RegimeSettings)
 
     def recipe(self) -> Recipe:
         """What a model sees and must say, checked: UsageError for timeframes, horizons or features that cannot be."""
@@ -261,11 +263,11 @@ class Config:
 
 
 def config_hash(config: Config) -> str:
-    """Ten hex digits that change with every setting but where the candles lie (their fingerprint tells what they are).
+    """Ten hex digits that change with every setting but where candles and labels lie (their fingerprints tell what they are).
 
     >>> len(config_hash(Config()))
     10
     """
     values = config.as_dict()
-    del values["candles"]["paths"]
+    del values["candles"]["paths"], values["regimes"]["labels"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]

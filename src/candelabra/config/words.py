@@ -66,6 +66,21 @@ WORDS: Final = {
     "trading.fee_bps": "of every order",
     "trading.slippage_bps": "how much worse than the open an order is filled",
     "trading.funding_bps": "per 8 hours, paid by longs, received by shorts",
+    "regimes": "what is learned from labelled segments (train --labels)",
+    "regimes.labels": "the learning set: a file of segments with labels",
+    "regimes.only": "learn the labels, and no forecast",
+    "regimes.modes": "filtered (known at each close), smoothed (hindsight), or both",
+    "regimes.network": "the dilated convolution that reads the base bars",
+    "regimes.network.width": "of every layer",
+    "regimes.network.layers": "their dilations double: 8 layers look back 511 bars",
+    "regimes.network.dropout": "probability in training",
+    "regimes.network.boundary_weight": "of the loss of boundaries beside the labels'",
+    "regimes.network.smooth_weight": "of the loss that keeps neighbouring bars alike",
+    "regimes.training": "how its weights are found; keys as in training",
+    "regimes.bounds": "what a filtered decoder has to keep on validation, in bars of each timeframe",
+    "regimes.bounds.flips": "changes of regime in 1,000 bars at most; \"none\": twice as many as the training labels have",
+    "regimes.bounds.delay": "median bars until a change is seen, at most; \"none\": any",
+    "regimes.bounds.margin": "share of either that is used: validation flatters what was chosen on it",
 }  # fmt: skip
 
 MODEL_WORDS: Final = {
@@ -93,4 +108,6 @@ MODEL_WORDS: Final = {
 def about(key: str) -> str:
     """The line about a dotted key; empty for settings of models that are not described here."""
     section, _, name = key.partition(".")
+    if key.startswith("regimes.training."):
+        return WORDS.get(key.removeprefix("regimes."), "")
     return WORDS.get(key, MODEL_WORDS.get(name, "") if section == "model" else "")

@@ -18,8 +18,10 @@ from candelabra.bundles.format import Manifest, seal
 from candelabra.bundles.watching import Watch, fit_watch, save_watches
 from candelabra.candles.frame import Candles, format_minute
 from candelabra.candles.timeframe import Timeframe, timeframe
+from candelabra.config.text import to_toml
+from candelabra.config.tree import Config, WindowsSection
 from candelabra.disk import write_atomically
-from candelabra.errors import DataError, UsageError
+from candelabra.errors import DataError
 from candelabra.evaluation.regimes import TimeframeVerdict, judge_regimes
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode, TcnSettings
@@ -29,7 +31,8 @@ from candelabra.progress import Reporter, Silent
 from candelabra.regimes.learning_set import LearningSet
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.training.loop import Progress
-from candelabra.training.regime_fit import RegimeData, regime_training
+from candelabra.training.regime_fit import RegimeData
+from candelabra.training.regime_settings import MODES, Bounds, RegimeSettings, regime_training
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
 from candelabra.training.settings import TrainingSettings
 
@@ -39,24 +42,34 @@ MODEL: Final = "regimes"
 """``model`` in the manifest of a bundle that holds regimes and no forecast."""
 
 _LIBRARIES: Final = ("numpy", "numba", "scipy", "torch", "lightgbm")
-_MODES: Final[tuple[Mode, ...]] = ("filtered", "smoothed")
 
 
 @dataclass(frozen=True)
 class RegimeRunSettings:
-    """``shares`` of time for train, validation, calibration and test; ``modes``; the network's and the loop's settings; ``seed``."""
+    """``shares`` of time for train, validation, calibration and test; ``modes``; the network's and the loop's settings; ``bounds`` of
+    filtered decoders; ``seed``.
+    """
 
-    shares: tuple[float, float, float, float] = (0.6, 0.1, 0.1, 0.2)
-    modes: tuple[Mode, ...] = _MODES
+    shares: tuple[float, ...] = (0.6, 0.1, 0.1, 0.2)
+    modes: tuple[Mode, ...] = MODES
     network: TcnSettings = field(default_factory=TcnSettings)
     training: TrainingSettings = field(default_factory=regime_training)
+    bounds: Bounds = field(default_factory=lambda: Bounds(None, None))
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise UsageError(f"shares {self.shares} must be four positive numbers (train, validation, calibration, test) that sum to 1")
-        if not self.modes or not set(self.modes) <= set(_MODES):
-            raise UsageError(f"modes {self.modes}: choose filtered, smoothed or both")
+        self.config()
+
+    @classmethod
+    def of(cls, config: Config) -> RegimeRunSettings:
+        """What a tree says of regimes: its section ``regimes``, ``windows.shares`` and ``seed``."""
+        own = config.regimes
+        return cls(config.windows.shares, own.modes, own.network, own.training, own.bounds, config.seed)
+
+    def config(self) -> Config:
+        """A tree that says the same; UsageError for what cannot be."""
+        own = RegimeSettings(only=True, modes=self.modes, network=self.network, training=self.training, bounds=self.bounds)
+        return Config(seed=self.seed, windows=WindowsSection(shares=self.shares), regimes=own)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -80,31 +93,33 @@ class RegimeRun:
 def train_regimes(
     candles: Sequence[Candles],
     learning_set: LearningSet,
-    settings: RegimeRunSettings | None = None,
+    settings: RegimeRunSettings | Config | None = None,
     *,
     folder: str | Path | None = None,
     runs: Path = Path("runs"),
     progress: Reporter | None = None,
 ) -> RegimeRun:
-    """Learn a learning set and say how sure that is; writes a run folder with a sealed bundle and ``verdict.json``.
+    """Learn a learning set and say how sure that is; writes a run folder with ``config.toml``, a sealed bundle and ``verdict.json``.
 
     The base is the finest timeframe that has labels; candles of it, or finer, are needed of each labelled symbol. DataError names what
     does not fit.
     """
-    chosen, tell, began = settings or RegimeRunSettings(), progress or Silent(), time.perf_counter()
+    chosen = RegimeRunSettings.of(settings) if isinstance(settings, Config) else settings or RegimeRunSettings()
+    tree = settings if isinstance(settings, Config) else chosen.config()
+    tell, began = progress or Silent(), time.perf_counter()
     base_candles, data, cuts = _material(candles, learning_set, chosen)
     identity = hashlib.sha256((learning_set.fingerprint + json.dumps(chosen.as_dict(), sort_keys=True)).encode()).hexdigest()[:10]
     place = Path(folder) if folder else runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-regimes-{identity}"
     if (place / "bundle").exists():
         raise DataError(f"{place} already holds a sealed bundle: choose another folder, or remove it")
     fingerprint = hashlib.sha256("".join(c.fingerprint for c in base_candles).encode()).hexdigest()
-    _begin(place, {"settings and labels": identity, "candles": fingerprint})
+    _begin(place, {"settings and labels": identity, "candles": fingerprint}, tree)
     fits: dict[Mode, SegmenterFit] = {}
     for mode in chosen.modes:
         with tell.stage(f"train {mode} regimes of {', '.join(data.segmentations)}", total=chosen.training.seeds * chosen.training.steps):
             fits[mode] = fit_segmenter(
-                data, chosen.network, chosen.training, mode=mode, seed=chosen.seed, folder=place / "checkpoints" / mode,
-                progress=_watch(tell, chosen.training.evaluate_every),
+                data, chosen.network, chosen.training, mode=mode, bounds=chosen.bounds, seed=chosen.seed,
+                folder=place / "checkpoints" / mode, progress=_watch(tell, chosen.training.evaluate_every),
             )  # fmt: skip
     trials, openings = log_opening(place.parent, fingerprint, cuts[3], cuts[4], identity)
     verdicts: dict[Mode, tuple[TimeframeVerdict, ...]] = {}
@@ -128,7 +143,7 @@ def train_regimes(
     return RegimeRun(place, place / "bundle", manifest, fits, verdicts, trials, openings, time.perf_counter() - began)
 
 
-def _begin(place: Path, now: dict[str, str]) -> None:
+def _begin(place: Path, now: dict[str, str], tree: Config) -> None:
     """Mark what a run is of; DataError where the folder holds the checkpoints of another, which would be gone on with."""
     mark = place / "begun.json"
     if mark.is_file():
@@ -138,6 +153,7 @@ def _begin(place: Path, now: dict[str, str]) -> None:
             raise DataError(f"{place} was begun with other {' and other '.join(differs)}: give those to go on with it, or another folder")
     else:
         place.mkdir(parents=True, exist_ok=True)
+        write_atomically(place / "config.toml", to_toml(tree).encode())
         write_atomically(mark, json.dumps(now).encode())
 
 

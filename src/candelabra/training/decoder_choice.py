@@ -10,12 +10,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from candelabra.errors import DataError, UsageError
+from candelabra.errors import DataError
 from candelabra.metrics.judged_bars import judged_bars
 from candelabra.metrics.segment_bounds import covering, detection_delays
 from candelabra.metrics.segments import macro_f1
 from candelabra.regimes.decoding import CAUSAL_KINDS, Decoder, DecoderKind, DecoderSettings
 from candelabra.regimes.durations import DurationModel
+from candelabra.training.regime_settings import Bounds
 
 __all__ = ["Bounds", "DecoderTrial", "choose_decoder"]
 
@@ -24,25 +25,6 @@ _CONFIRM: Final = (1, 2, 3, 5)
 _COARSE: Final = ((0.0, 0.5, 0.65, 0.8), (1, 3))  # of both, where powers or tilts are tried too: the filter does most of the calming
 _POWERS: Final = (0.1, 0.2, 0.35, 0.6, 1.0)
 _TILTS: Final = (0.0, 0.3, 0.6)
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What the decoder has to keep on validation: at most ``flips`` changes in 1,000 bars, a median ``delay`` of at most so many bars.
-
-    ``margin``: the share of either that is used; a short validation range flatters what was chosen on it.
-    """
-
-    flips: float = 6.0
-    delay: float = 25.0
-    margin: float = 0.9
-
-    def __post_init__(self) -> None:
-        if self.flips <= 0 or self.delay < 0 or not 0 < self.margin <= 1:
-            raise UsageError(
-                f"flips {self.flips:g}, delay {self.delay:g}, margin {self.margin:g}: flips above 0, a delay of at least 0 and a margin in "
-                "(0, 1] are needed"
-            )
 
 
 @dataclass(frozen=True)
@@ -119,6 +101,9 @@ def _judge(
     delay = float(np.nanmedian(delays)) if np.isfinite(delays).any() else 0.0
     excess = 0.0
     if settings.kind in CAUSAL_KINDS:
-        excess = max(0.0, flips / (bounds.margin * bounds.flips) - 1) + max(0.0, delay / max(bounds.margin * bounds.delay, 1e-9) - 1)
+        if bounds.flips is not None:
+            excess += max(0.0, flips / (bounds.margin * bounds.flips) - 1)
+        if bounds.delay is not None:
+            excess += max(0.0, delay / max(bounds.margin * bounds.delay, 1e-9) - 1)
     f1, cover = np.mean([macro_f1(one, labels) for one in judged]), np.mean([covering(one) for one in judged])
     return DecoderTrial(settings, float(f1), float(cover), flips, delay, excess)

@@ -17,18 +17,11 @@ from candelabra.regimes.durations import DurationModel
 from candelabra.training.loop import Progress, TrainingRun, train_network
 from candelabra.training.regime_network import RegimeTask, TcnNetwork
 from candelabra.training.regime_problem import RegimeData, RegimeProblem, RegimeTargets, prepare_regimes, regime_targets
+from candelabra.training.regime_settings import regime_training
 from candelabra.training.settings import TrainingSettings
 from candelabra.windows.batches import SequenceBatches, SequencePart
 
 __all__ = ["RegimeData", "RegimeFit", "fit_regime_network", "regime_training"]
-
-
-def regime_training(sequence_length: int = 1024) -> TrainingSettings:
-    """Training settings that a regime network starts from: few steps, for what it reads is already close to an answer."""
-    return TrainingSettings(
-        sequence_length=sequence_length, batch_size=16, steps=150, learning_rate=2e-3, warmup_steps=20, evaluate_every=15, patience=6,
-        rehearsal=0.0, precision="float32", threads=1,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,13 @@ from candelabra.models.segmenter import BaseStates, Segmenter, Source, Timeframe
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.decoding import DecoderKind
 from candelabra.regimes.durations import DurationModel
-from candelabra.training.decoder_choice import Bounds, DecoderTrial, choose_decoder
+from candelabra.training.decoder_choice import DecoderTrial, choose_decoder
 from candelabra.training.loop import Progress
 from candelabra.training.regime_fit import RegimeData, RegimeFit, fit_regime_network
+from candelabra.training.regime_settings import Bounds
 from candelabra.training.settings import TrainingSettings
 
-__all__ = ["Choice", "SegmenterFit", "fit_segmenter", "usual_bounds"]
+__all__ = ["Choice", "SegmenterFit", "bounds_for", "fit_segmenter"]
 
 _OPTIONS: Final[dict[Mode, tuple[tuple[Source, DecoderKind], ...]]] = {
     "filtered": (
@@ -55,10 +56,13 @@ class SegmenterFit:
     choices: tuple[Choice, ...]
 
 
-def usual_bounds(durations: DurationModel) -> Bounds:
-    """At most twice as many changes as in training, whatever the delay."""
-    mean = float(durations.mean @ durations.share)
-    return Bounds(flips=2000 / max(mean, 1.0), delay=1e9, margin=1.0)
+def bounds_for(durations: DurationModel, asked: Bounds | None = None) -> Bounds:
+    """What is asked of a timeframe's decoder; at most twice as many changes as in training where no number of flips is."""
+    if asked is not None and asked.flips is not None:
+        return asked
+    usual = 2000 / max(float(durations.mean @ durations.share), 1.0)
+    margin = 1.0 if asked is None else asked.margin
+    return Bounds(flips=usual / margin, delay=None if asked is None else asked.delay, margin=margin)  # the usual ones in full
 
 
 def fit_segmenter(
@@ -75,7 +79,7 @@ def fit_segmenter(
     network: RegimeFit | None = None,
     states: Sequence[BaseStates] | None = None,
 ) -> SegmenterFit:
-    """Train and choose. ``bounds`` hold filtered decoders (default: `usual_bounds` of each timeframe).
+    """Train and choose. ``bounds`` hold filtered decoders (see `bounds_for`).
 
     ``network``: already trained on the same data; ``states``: how a network that forecasts corrects it, at base bars of each symbol.
     DataError where a timeframe has no label in the validation range: nothing could be chosen.
@@ -109,7 +113,7 @@ def fit_segmenter(
                 for c, base, one, stop in zip(own, seen, said if source == "joint" else told, stops, strict=True)
             ]
             decoder, trials = choose_decoder(
-                kind, given, truths, labels, durations, bounds=bounds or usual_bounds(durations), start=starts,
+                kind, given, truths, labels, durations, bounds=bounds_for(durations, bounds), start=starts,
                 powers=(1.0,) if source == "switching" else (0.1, 0.35, 1.0), tilts=(0.0,) if source == "switching" else (0.0, 0.3, 0.6),
             )  # fmt: skip
             trial = max(trials, key=lambda one: one.worth)
