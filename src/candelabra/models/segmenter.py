@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +22,7 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import timeframe
 from candelabra.errors import BundleError, DataError
 from candelabra.models.regime_inputs import RegimeInputs, candles_at
+from candelabra.models.regime_memory import base_bars, filter_memory, inputs_memory, switching_memory
 from candelabra.models.regime_tcn import Mode, RegimeTcn
 from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.regimes.reading import RegimeReading, read_regimes
@@ -56,6 +58,19 @@ class Segmenter:
     def base(self) -> str:
         """The timeframe whose candles are needed; coarser ones are made of them."""
         return self.inputs.base.name
+
+    @cached_property
+    def needs(self) -> int:
+        """Base bars until it no longer matters where the history begins, within `regime_memory.SAME`."""
+        field = max((one.settings.receptive_field for one in self.networks), default=1)
+        found = [1]
+        for name, reader in self.readers.items():
+            ratio = base_bars(name, self.inputs.base)
+            memory = field - 1 + inputs_memory(self.inputs)
+            if reader.source == "switching":
+                memory = switching_memory(self.inputs.switching[name]) * ratio
+            found.append(memory + filter_memory(reader.decoder) * ratio)
+        return max(found)
 
     def regimes(self, candles: Candles, model: str = "") -> dict[str, RegimeReading]:
         """The regimes of one symbol by timeframe name, from candles of the base timeframe or finer. DataError without a closed bar.
