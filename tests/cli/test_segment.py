@@ -105,6 +105,22 @@ def test_the_bundle_says_which_regimes_hold_and_writes_them(run: RegimeRun, plac
     assert all(word in said for word in ("filtered regimes", "since", "further"))
 
 
+def test_too_short_a_history_is_said(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from candelabra.bundles.segmenting import open_segmenter
+
+    needs = max(open_segmenter(run.bundle, mode)[1].needs for mode in ("filtered", "smoothed"))
+    assert run.manifest.needs == {"1h": needs}
+    short = place / "short"
+    short.mkdir()
+    write_candles(CANDLES.rows(slice(0, 3)), short / "SIM5USDT_1h.parquet")  # no 4h bar has closed
+    assert main(["segment", str(run.folder), str(short / "SIM5USDT_1h.parquet"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["bars"], one["too_little"]) for one in told["history"]] == [(3, 3)]
+    assert [row["as_of_ms"] is None for row in told["newest"]] == [False, True]
+    assert main(["segment", str(run.folder), str(short / "SIM5USDT_1h.parquet")]) == 0
+    assert "all of them were said with too little history" in capsys.readouterr().err
+
+
 def test_anomalies_are_listed_with_reasons_and_a_stated_rate(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     planted = _shocked()
     (place / "shock").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from candelabra.candles.hindsight import refuse_hindsight
 from candelabra.candles.regime_markets import RegimeMarket, regime_market
 from candelabra.candles.resample import resample
 from candelabra.errors import BundleError, DataError, UsageError
+from candelabra.models.regime_memory import SAME, SAME_ALONE
 from candelabra.models.regime_tcn import TcnSettings
-from candelabra.models.segmenter import Segmenter, network_chances
+from candelabra.models.segmenter import Segmenter, TimeframeReader, network_chances
 from candelabra.models.switching import SwitchingSettings
+from candelabra.regimes.decoding import DecoderSettings
 from candelabra.regimes.reading import SmoothedReading
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.training import segmenter_fit
@@ -46,7 +49,7 @@ def labelled(market: RegimeMarket, unlabelled: slice | None = None) -> RegimeDat
         "1h": (Segmentation.of_bars(market.candles, REGIMES, code),),
         "4h": (Segmentation.of_bars(four, REGIMES, code[3::4][: len(four)]),),
     }
-    cuts = (int(market.candles.close_time[k]) for k in (3_599, 4_799))
+    cuts = (int(market.candles.close_time[int(share * len(code)) - 1]) for share in (0.6, 0.8))
     return RegimeData((market.candles,), REGIMES, segments, *cuts)
 
 
@@ -98,6 +101,47 @@ def test_the_newest_bar_can_move_what_is_believed(fits: dict[str, SegmenterFit])
     moved = Candles.of(c.symbol, "1h", c.open_time, *shocked)
     for name, one in segmenter.regimes(c).items():
         assert not np.array_equal(segmenter.regimes(moved)[name].probabilities[-1], one.probabilities[-1])
+
+
+@pytest.fixture(scope="module")
+def heard() -> Segmenter:
+    """One with a switching model at each timeframe."""
+    return fit_segmenter(labelled(regime_market(10_000, 3)), SMALL, training(10), switching=QUICK).segmenter
+
+
+@pytest.mark.parametrize("source", ["network", "mean", "switching"])
+def test_after_the_bars_it_needs_the_beginning_of_history_no_longer_matters(source: Any, heard: Segmenter) -> None:
+    readers = {name: TimeframeReader(source, replace(one.decoder, settings=DecoderSettings())) for name, one in heard.readers.items()}
+    segmenter, candles = replace(heard, readers=readers), regime_market(40_000, 3).candles
+    assert segmenter.needs > segmenter.networks[0].settings.receptive_field
+    whole = segmenter.regimes(candles)
+    far, near = [], []
+    for start in (4_000, 15_013):
+        for name, one in segmenter.regimes(candles.rows(slice(start, None))).items():
+            place = np.searchsorted(whole[name].open_time, one.open_time)
+            there = (whole[name].open_time[place] == one.open_time) & np.isfinite(one.probabilities).all(1)
+            apart = np.abs(whole[name].probabilities[place] - one.probabilities).max(1)
+            since = (one.close_time - candles.open_time[start]) // candles.timeframe.milliseconds
+            far.append(apart[there & (since >= segmenter.needs)])
+            near.append(apart[there & (since >= 24) & (since < segmenter.needs // 20)])
+    late, early = np.concatenate(far), np.concatenate(near)
+    alone = source == "switching"
+    assert late.max() < (SAME_ALONE if alone else SAME)
+    assert np.quantile(late, 0.99) < 0.02
+    assert early.max() > (SAME_ALONE if alone else SAME)  # with few bars it does matter
+
+
+def test_a_filter_behind_the_chances_needs_more_bars(heard: Segmenter) -> None:
+
+    def needed(source: Any, settings: DecoderSettings) -> int:
+        readers = {name: TimeframeReader(source, replace(one.decoder, settings=settings)) for name, one in heard.readers.items()}
+        return replace(heard, readers=readers).needs
+
+    assert needed("network", DecoderSettings("markov")) > needed("network", DecoderSettings()) > needed("switching", DecoderSettings())
+    wider = tuple(replace(one, settings=replace(one.settings, layers=one.settings.layers + 1)) for one in heard.networks)
+    further = wider[0].settings.receptive_field - heard.networks[0].settings.receptive_field
+    with_network = replace(heard, readers={n: TimeframeReader("network", one.decoder) for n, one in heard.readers.items()})
+    assert replace(with_network, networks=wider).needs - with_network.needs == further
 
 
 def test_smoothed_regimes_are_hindsight(fits: dict[str, SegmenterFit]) -> None:

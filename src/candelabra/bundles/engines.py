@@ -21,7 +21,7 @@ from candelabra.models.registry import load_fitted
 from candelabra.models.segmenter import BaseStates
 from candelabra.windows.series import Series
 
-__all__ = ["NETWORKS", "OnnxNetwork", "load_engine"]
+__all__ = ["NETWORKS", "OnnxNetwork", "load_engine", "networks_of"]
 
 NETWORKS: Final = ("arms", "gpt2")
 
@@ -150,6 +150,13 @@ def _rows(table: NDArray[np.float32], at: NDArray[np.int64], stop: int) -> NDArr
     """Rows ``at`` of a table as a window ``(1, rows, channels)``; zeros before its beginning and from ``stop`` on."""
     there = (at >= 0) & (at < stop)
     return np.where(there[:, None], table[np.where(there, at, 0)], np.float32(0))[None]
+
+
+def networks_of(model: FittedModel) -> list[OnnxNetwork]:
+    """Every network of a model, members of an ensemble included."""
+    if isinstance(model, OnnxNetwork):
+        return [model]
+    return [found for member in getattr(model, "members", {}).values() for found in networks_of(member)]
 
 
 def load_engine(folder: Path) -> FittedModel:

@@ -64,6 +64,7 @@ def segment(
         candles = read(tree, progress)
         with progress.stage("segment"):
             found = {c.symbol: segmenter.regimes(c, manifest.id) for c in candles}
+            short = [_history(segmenter, c) for c in candles]
             candles_of = {c.symbol: {name: candles_at(c, one.timeframe) for name, one in found[c.symbol].items()} for c in candles}
     alarmed, watched = _alarms(bundle_folder(bundle), candles_of) if anomalies else ([], [])
     told = [row for regimes in found.values() for row in _newest(segmenter, regimes)]
@@ -79,7 +80,7 @@ def segment(
     if as_json:
         files: dict[str, Any] = {key: str(path) if path else None for key, path in (("out", write), ("bars", bars), ("picture", picture))}
         files["across"] = {symbol: str(one.words[-1]) for symbol, one in across.items() if one is not None and len(one)}
-        facts = {"bundle": manifest.id, "mode": mode, "newest": told, "symbols_never_seen": unseen} | files
+        facts = {"bundle": manifest.id, "mode": mode, "newest": told, "symbols_never_seen": unseen, "history": short} | files
         emit_json("segment", facts | ({"anomalies": [one.to_dict() for one in alarmed]} if anomalies else {}))
         return 0
     columns = ("symbol", "timeframe", "regime", "since (UTC)", "bars", "probability", "expected further bars")
@@ -93,12 +94,15 @@ def segment(
     out().print(table(columns, rows, title=f"{mode} regimes", numbers=("bars", "probability", "expected further bars")))
     if anomalies:
         _show_alarms(alarmed, watched)
-    for symbol, one in across.items():
-        if one is not None and len(one):
-            out().print(f"{symbol}: {one.words[-1]}", soft_wrap=True)
+    for symbol, words in across.items():
+        if words is not None and len(words):
+            out().print(f"{symbol}: {words.words[-1]}", soft_wrap=True)
     for path, what in ((write, "segments"), (bars, "bars"), (picture, "picture")):
         if path is not None:
             out().print(f"{what}: {path}", soft_wrap=True)
+    for one in short:
+        if one["bars"] < one["needed"] or write is not None or bars is not None:
+            err().print(f"note: {_too_little(one)}", soft_wrap=True)
     if unseen:
         err().print(
             f"note: this bundle never saw {', '.join(unseen)}: it learned from {', '.join(manifest.symbols)}, and nobody has measured what "
@@ -188,14 +192,35 @@ def _show_alarms(raised: list[Alarm], words: list[str]) -> None:
         err().print(f"note: {line}", soft_wrap=True)
 
 
+def _history(segmenter: Segmenter, candles: Candles) -> dict[str, Any]:
+    """How many base bars there are of a symbol, how many are needed, and of how many of the first the regimes were said with fewer."""
+    from candelabra.models.regime_inputs import candles_at
+
+    there, needed = len(candles_at(candles, segmenter.inputs.base)), segmenter.needs
+    return {"symbol": candles.symbol, "timeframe": segmenter.base, "bars": there, "needed": needed, "too_little": min(there, needed - 1)}
+
+
+def _too_little(history: dict[str, Any]) -> str:
+    """What too short a history means, for people."""
+    bars, needed, few = f"{history['bars']:,} {history['timeframe']} bars", history["needed"], history["too_little"]
+    whose = "all of them" if few == history["bars"] else f"the first {few:,} bars"
+    return (
+        f"{history['symbol']} has {bars}, and {needed:,} are needed until it no longer matters where the history begins: the regimes of "
+        f"{whose} were said with too little history, and earlier candles would change their chances"
+    )
+
+
 def _newest(segmenter: Segmenter, regimes: dict[str, RegimeReading]) -> list[dict[str, Any]]:
     from candelabra.candles.frame import format_time
 
     rows = []
     for name, one in regimes.items():
         row: dict[str, Any] = {"symbol": one.symbol, "timeframe": name, "label": None, "since": "-", "age": 0}
-        row |= {"probability": None, "probabilities": None, "as_of_ms": int(one.close_time[-1]), "expected_remaining": None}
-        age = int(one.age[-1])
+        row |= {"probability": None, "probabilities": None, "as_of_ms": None, "expected_remaining": None}
+        if not len(one):  # not one bar of a coarse timeframe has closed
+            rows.append(row)
+            continue
+        row["as_of_ms"], age = int(one.close_time[-1]), int(one.age[-1])
         if age:
             code, p = int(one.code[-1]), one.probabilities[-1]
             chances = {label: float(v) for label, v in zip(one.labels, p, strict=True)} if np.isfinite(p).all() else None

@@ -7,8 +7,9 @@ read, for charts and for labelling; what it says is `Hindsight`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +22,7 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import timeframe
 from candelabra.errors import BundleError, DataError
 from candelabra.models.regime_inputs import RegimeInputs, candles_at
+from candelabra.models.regime_memory import base_bars, filter_memory, inputs_memory, switching_memory
 from candelabra.models.regime_tcn import Mode, RegimeTcn, split_logits
 from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.regimes.reading import RegimeReading, read_regimes
@@ -62,12 +64,16 @@ class TimeframeReader:
 
 @dataclass(frozen=True, eq=False)
 class Segmenter:
-    """``inputs`` and ``networks`` (their chances are averaged) for the base timeframe; ``readers`` by timeframe name."""
+    """``inputs`` and ``networks`` (their chances are averaged) for the base timeframe; ``readers`` by timeframe name.
+
+    ``ask``: how a network that forecasts corrects ``networks``, from a symbol's candles; not saved, since it is a part of its own.
+    """
 
     mode: Mode
     inputs: RegimeInputs
     networks: tuple[RegimeTcn, ...]
     readers: Mapping[str, TimeframeReader]
+    ask: Callable[[Candles], BaseStates] | None = None
 
     @property
     def asks_states(self) -> bool:
@@ -79,10 +85,23 @@ class Segmenter:
         """The timeframe whose candles are needed; coarser ones are made of them."""
         return self.inputs.base.name
 
-    def regimes(self, candles: Candles, model: str = "", states: BaseStates | None = None) -> dict[str, RegimeReading]:
+    @cached_property
+    def needs(self) -> int:
+        """Base bars until it no longer matters where the history begins, within `regime_memory.SAME`."""
+        field = max((one.settings.receptive_field for one in self.networks), default=1)
+        found = [1]
+        for name, reader in self.readers.items():
+            ratio = base_bars(name, self.inputs.base)
+            memory = field - 1 + inputs_memory(self.inputs)
+            if reader.source == "switching":
+                memory = switching_memory(self.inputs.switching[name]) * ratio
+            found.append(memory + filter_memory(reader.decoder) * ratio)
+        return max(found)
+
+    def regimes(self, candles: Candles, model: str = "") -> dict[str, RegimeReading]:
         """The regimes of one symbol by timeframe name, from candles of the base timeframe or finer. DataError without a closed bar.
 
-        ``model``: id of the bundle, for the tables that are made of it; ``states``: of the network that forecasts, where it `asks_states`.
+        ``model``: id of the bundle, for the tables that are made of it.
         """
         base = candles_at(candles, self.inputs.base)
         if not len(base):
@@ -91,9 +110,9 @@ class Segmenter:
         if sources & {"network", "mean"}:
             told = network_chances(self.networks, self.inputs, base)
         if self.asks_states:
-            if states is None:
-                raise DataError("these regimes are read with a network that forecasts: ask the whole bundle, not its regimes alone")
-            joint = joint_chances(self.networks, self.inputs, base, states)
+            if self.ask is None:
+                raise DataError("these regimes are read with a network that forecasts: open the whole bundle, not its regimes alone")
+            joint = joint_chances(self.networks, self.inputs, base, self.ask(candles))
         found: dict[str, RegimeReading] = {}
         for name, reader in self.readers.items():
             own = candles_at(base, timeframe(name))

@@ -226,7 +226,7 @@ def _seal(
     values = {
         "model": MODEL, "created_ms": int(time.time() * 1000), "version": candelabra.__version__,
         "symbols": tuple(c.symbol for c in candles), "simulated": any(c.simulated for c in candles), "horizons": (),
-        "needs": {data.base.name: next(iter(fits.values())).network.networks[0].settings.receptive_field}, "recipe": recipe,
+        "needs": {data.base.name: max(fit.segmenter.needs for fit in fits.values())}, "recipe": recipe,
         "feature_versions": {},
         "data": {c.symbol: _of(c) for c in candles},
         "ranges": {name: (cuts[k], cuts[k + 1]) for k, name in enumerate(names)},
