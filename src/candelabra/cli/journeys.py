@@ -67,9 +67,9 @@ def train(
     """Learn from candles, judge against baselines, write a report and a sealed bundle."""
     from candelabra.cli.progress import reporter
 
-    if labels is not None or regimes_only:
-        if labels is None or not regimes_only:
-            raise UsageError("--labels FILE and --regimes-only go together: forecasts and regimes are not learned in one network yet")
+    if regimes_only:
+        if labels is None:
+            raise UsageError("--regimes-only learns the labels of a learning set: give --labels FILE as well")
         if config or assignments or size or start_from or resume:
             raise UsageError("--regimes-only takes candles, --labels, --out, --symbol, --timeframe, --since and --until alone")
         tree = settings(paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad, since=since, until=until)
@@ -83,10 +83,10 @@ def train(
     else:
         tree = settings(
             config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad, since=since, until=until,
-            **{"training.start_from": start_from},
+            **{"training.start_from": start_from, "regimes.labels": None if labels is None else str(labels)},
         )  # fmt: skip
     options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes, "--on-bad": on_bad}
-    options |= {"--since": since, "--until": until, "--start-from": start_from}
+    options |= {"--since": since, "--until": until, "--start-from": start_from, "--labels": labels}
     with reporter(quiet=quiet) as progress, _resumable():
         candles = read(tree, progress)
         from candelabra.pipeline.material import advice
@@ -95,7 +95,13 @@ def train(
         for line in advice(candles, tree):
             progress.note(line)
         commands = (_command("train", paths or (), options),)
-        result = journey(tree, candles, folder=folder, progress=progress, resume=resume, commands=commands)
+        learning_set = None
+        if tree.regimes.labels:
+            from candelabra.regimes.learning_files import read_learning_set
+
+            with progress.stage("read labels"):
+                learning_set = read_learning_set(Path(tree.regimes.labels), candles=candles)
+        result = journey(tree, candles, folder=folder, progress=progress, resume=resume, commands=commands, labels=learning_set)
     return _finish("train", result, as_json, paths=tree.candles.paths)
 
 
