@@ -221,6 +221,12 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
         return 0
     console = out()
     console.print(_verdict(result.verdict))
+    if getattr(result, "regimes", None) is not None:
+        from candelabra.cli.segment import show_verdict
+
+        for mode, told in result.regimes.verdicts.items():
+            for one in told:
+                show_verdict(mode, one)
     for note in result.notes:
         console.print(f"note: {note}")
     for name in ("report", "bundle"):
@@ -235,6 +241,8 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
         bundle, simulated = places["bundle"], result.folder / CANDLES_FILE
         files = shlex.join(paths or [str(simulated)])
         lines = ["next:   open the report in a browser; then", f"        candelabra forecast {shlex.quote(str(bundle))} {files}"]
+        if getattr(result, "regimes", None) is not None:
+            lines += [f"        candelabra segment {shlex.quote(str(bundle))} {files} --picture regimes.html"]
         lines += [f"        candelabra evaluate {shlex.quote(str(bundle))} {'LATER_CANDLES' if paths else files}"]
         lines += [] if paths else ["        candelabra demo --candles YOUR_CANDLES.csv"]
         err().print("\n".join(lines), soft_wrap=True)
@@ -262,7 +270,7 @@ def _verdict(rows: Sequence[VerdictRow]) -> Any:
         return Text(row.words, style=style)
 
     made = table(("horizon", "what", "figure", "95 % interval", "verdict"), (), title="Verdict", numbers=("figure", "95 % interval"))
-    short = _short(rows)
+    short = [row for row in _short(rows) if " regimes, " not in row.what]  # they have tables of their own
     for row, after in zip(short, [*short[1:], None], strict=True):
         cells = (Text(row.horizon), Text(row.what), Text(row.figure), Text(row.interval), words(row))
         made.add_row(*cells, end_section=after is not None and after.horizon != row.horizon)

@@ -16,6 +16,7 @@ from candelabra.config.tree import Config
 from candelabra.errors import DataError, UsageError
 from candelabra.evaluation.regimes import TimeframeVerdict
 from candelabra.evaluation.verdict import VerdictRow
+from candelabra.metrics.segments import SegmentScores
 from candelabra.models.network import FittedNetwork, regime_states
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode
@@ -29,13 +30,14 @@ from candelabra.regimes.reading import RegimeReading
 from candelabra.regimes.segment_table import segment_rows
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.report.inputs import CausalityCheck
+from candelabra.report.regime_scores import RegimeScores
 from candelabra.report.regime_view import RegimeView, regime_views
 from candelabra.training.regime_fit import RegimeData, RegimeFit, fit_regime_network
 from candelabra.training.regime_problem import RegimeTargets
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
 from candelabra.windows.series import Series
 
-__all__ = ["Beside", "JointRegimes", "check_regimes", "learn_alone", "read_jointly", "regime_rows", "save_regimes", "views_of"]
+__all__ = ["Beside", "JointRegimes", "check_regimes", "learn_alone", "read_jointly", "regime_rows", "save_regimes", "scores_of", "views_of"]
 
 _WORDS: Final = {"macro_f1": "macro-F1", "covering": "covering"}
 _FIRST: Final[Mode] = "filtered"
@@ -140,11 +142,31 @@ def regime_rows(regimes: JointRegimes) -> list[VerdictRow]:
             few = " (too few training segments to trust)" if one.notes and one.train_segments < 100 else ""
             for rival, figure, d in one.differences:
                 clear = d.low > 0 or d.high < 0
-                words = (("clearly above" if d.low > 0 else "clearly below") if clear else "not to be told from") + f" the {rival}{few}"
+                words = f"{_word(d.low, d.high)} the {rival}{few}"
                 what = f"{mode} regimes, {_WORDS[figure]} over {rival}"
                 good, interval = (d.low > 0 if clear else None), f"{d.low:+.3f} to {d.high:+.3f}"
                 rows.append(VerdictRow(what, one.timeframe, f"{d.value:+.3f}", interval, words, good))
     return rows
+
+
+def scores_of(regimes: JointRegimes) -> tuple[RegimeScores, ...]:
+    """Every figure of the test range, for the report."""
+    found = []
+    for mode, told in regimes.verdicts.items():
+        for one in told:
+            rows = []
+            for row in one.rows:
+                figures = {name: row.mean(name) for name in SegmentScores.__dataclass_fields__ if name != "f1"}
+                rows.append((row.method, mode == _FIRST and not row.causal, figures, row.class_f1))
+            sentences = [f"{_WORDS[figure]}: {_word(d.low, d.high)} the {rival} ({d.value:+.3f}, 95 % {d.low:+.3f} to {d.high:+.3f})."
+                         for rival, figure, d in one.differences]  # fmt: skip
+            facts = (one.timeframe, mode, one.labels, one.train_segments, one.test_segments)
+            found.append(RegimeScores(*facts, tuple(rows), (*sentences, *(f"{note}." for note in one.notes))))
+    return tuple(found)
+
+
+def _word(low: float, high: float) -> str:
+    return "clearly above" if low > 0 else "clearly below" if high < 0 else "not to be told from"
 
 
 def views_of(regimes: JointRegimes, since_ms: int) -> tuple[RegimeView, ...]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -198,7 +198,9 @@ def watches_of(data: RegimeData, cuts: tuple[int, ...], tell: Reporter) -> list[
 
 def verdicts_of(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts: tuple[int, ...]) -> tuple[TimeframeVerdict, ...]:
     """How a segmenter does on the test range, at each timeframe; ``cuts`` (ms) of train, validation, calibration and test."""
+    began = time.process_time()
     told = [segmenter.regimes(c) for c in data.candles]
+    cost = 1e5 * (time.process_time() - began) / max(1, sum(map(len, data.candles)))
     found = []
     for name, labels in fit.network.heads.items():
         own = [candles_at(c, timeframe(name)) for c in data.candles]
@@ -213,7 +215,8 @@ def verdicts_of(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts:
             name, labels, own, learned, truth, shown, fit.network.durations[name], smoothed=segmenter.mode == "smoothed"
         )
         found.append(verdict)
-    return tuple(found)
+    spent = f"{segmenter.mode} regimes take {cost:.2g} CPU-seconds for 100,000 {segmenter.base} bars, all timeframes together"
+    return tuple(replace(one, notes=(*one.notes, spent)) for one in found)
 
 
 def _seal(

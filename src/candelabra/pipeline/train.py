@@ -33,7 +33,7 @@ from candelabra.models.network import FittedNetwork
 from candelabra.pipeline.audit import certify_draft, checks_of
 from candelabra.pipeline.backtesting import RULE_FILE, account_of, backtest_test, choose_rule, plain_json, write_rule
 from candelabra.pipeline.fitting import Fitted, fit_models, resolved
-from candelabra.pipeline.joint import JointRegimes, check_regimes, learn_alone, read_jointly, regime_rows, save_regimes, views_of
+from candelabra.pipeline.joint import JointRegimes, check_regimes, learn_alone, read_jointly, regime_rows, save_regimes, scores_of, views_of
 from candelabra.pipeline.judging import Judgement, Oracle, judge, verdict_of
 from candelabra.pipeline.material import Material, prepare
 from candelabra.pipeline.openings import log_opening
@@ -167,6 +167,7 @@ def train(
             versions=manifest.libraries,
             commands=tuple(commands),
             regimes=views_of(regimes, material.split.cuts_ms[3]) if regimes is not None else (),
+            regime_scores=scores_of(regimes) if regimes is not None else (),
             **sections(story),  # type: ignore[arg-type]
         )
         write_report(page, place / "report.html")
