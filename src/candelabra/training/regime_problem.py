@@ -92,7 +92,10 @@ class RegimeTargets:
 
 
 def prepare_regimes(data: RegimeData, switching: SwitchingSettings | None = None) -> RegimeProblem:
-    """Fit heads, durations, switching models and scales; DataError where a timeframe has fewer than two labels."""
+    """Fit heads, durations, switching models and scales.
+
+    DataError where a timeframe has fewer than two labels to learn, or none in the validation range, so that nothing could be chosen on it.
+    """
     own = {name: _own_codes(data, name) for name in data.segmentations}
     heads, heard, durations = {}, {}, {}
     for name, codes in own.items():
@@ -105,6 +108,11 @@ def prepare_regimes(data: RegimeData, switching: SwitchingSettings | None = None
                 "labels that reach into it, or leave the timeframe out"
             )
         heads[name] = tuple(data.labels[k] for k in kept)
+        if not _judgeable(data, name, heads[name]):
+            raise DataError(
+                f"{name}: the validation range has no label that was known by its end: a decoder cannot be chosen; hand in labels that "
+                "reach into it, or leave the timeframe out"
+            )
         place = np.full(len(data.labels) + 1, UNLABELLED, np.int16)
         place[kept] = np.arange(len(kept))
         own[name] = [place[c] for c in codes]  # -1 finds the last, which stays unlabelled
@@ -150,6 +158,16 @@ def _own_codes(data: RegimeData, name: str) -> list[NDArray[np.int16]]:
         code, _ = data.codes(name, number, own, data.train_end_ms)
         found.append(code[: int(np.searchsorted(own.close_time, data.train_end_ms, "right"))])
     return found
+
+
+def _judgeable(data: RegimeData, name: str, words: tuple[str, ...]) -> bool:
+    """Whether a bar of the validation range has a label that was known by its end."""
+    for number, candles in enumerate(data.candles):
+        own = candles_at(candles.between(end_ms=data.validation_end_ms), timeframe(name))
+        code, _ = data.codes(name, number, own, data.validation_end_ms, words)
+        if (code[own.close_time > data.train_end_ms] >= 0).any():
+            return True
+    return False
 
 
 def _switching(

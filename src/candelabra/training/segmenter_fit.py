@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from candelabra.candles.timeframe import timeframe
-from candelabra.errors import DataError
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode, TcnSettings
 from candelabra.models.segmenter import BaseStates, Segmenter, Source, TimeframeReader, chances, joint_chances, network_chances
@@ -82,7 +81,7 @@ def fit_segmenter(
     """Train and choose. ``bounds`` hold filtered decoders (see `bounds_for`).
 
     ``network``: already trained on the same data; ``states``: how a network that forecasts corrects it, at base bars of each symbol.
-    DataError where a timeframe has no label in the validation range: nothing could be chosen.
+    DataError where a timeframe has too few labels, see `prepare_regimes`.
     """
     fit = network or fit_regime_network(
         data, settings, training, mode=mode, seed=seed, switching=switching, folder=folder, progress=progress
@@ -101,11 +100,6 @@ def fit_segmenter(
             data.codes(name, number, c.rows(slice(0, stop)), data.validation_end_ms, labels)[0]
             for number, (c, stop) in enumerate(zip(own, stops, strict=True))
         ]
-        if not any((t[a:] >= 0).any() for t, a in zip(truths, starts, strict=True)):
-            raise DataError(
-                f"{name}: the validation range has no label that was known by its end: a decoder cannot be chosen; hand in labels that "
-                "reach into it, or leave the timeframe out"
-            )
         best: tuple[tuple[float, float], TimeframeReader] | None = None
         for source, kind in _open_options(mode, name in fit.inputs.switching, states is not None):
             given = [
