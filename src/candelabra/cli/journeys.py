@@ -77,7 +77,7 @@ def train(
 
         return train_labels(tree, labels, folder=folder, as_json=as_json, quiet=quiet)
     if resume is not None:
-        if config or assignments or size or folder or since or until or start_from:
+        if config or assignments or size or folder or since or until or start_from or labels:
             raise UsageError("--resume goes on with the settings of its run: give it alone, or with the files of the candles")
         tree = _resumed(resume, paths)
     else:
