@@ -138,6 +138,37 @@ def test_anomalies_are_listed_with_reasons_and_a_stated_rate(run: RegimeRun, pla
     assert "false alarms per 1,000 clean bars" in said.err
 
 
+def test_with_a_lag_a_bar_is_told_later_and_never_told_again(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, table = str(place / "SIM5USDT_1h.parquet"), place / "late.parquet"
+    args = ["segment", str(run.folder), file, "--lag", "30"]
+    assert main([*args, "--bars", str(table), "--picture", str(place / "late.html"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["lag"] == 30
+    for row, own in zip(told["newest"], (CANDLES, resample(CANDLES, "4h")), strict=True):
+        assert row["as_of_ms"] == int(own.close_time[-31])
+        assert row["known_at_ms"] == int(own.close_time[-1])
+    late = pq.read_table(table).to_pandas()
+    assert set(late["lag"]) == {30}
+    assert late.groupby("timeframe")["status"].apply(lambda s: (s == "provisional").sum()).to_dict() == {"1h": 30, "4h": 30}
+    hours = late[late["timeframe"] == "1h"]
+    known = hours["known_at"].dt.tz_convert(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
+    np.testing.assert_array_equal(known[:-30], CANDLES.close_time[30:])
+    assert "bars late" in (place / "late.html").read_text()
+    before = place / "before"
+    before.mkdir()
+    write_candles(CANDLES.rows(slice(0, 4_000)), before / "SIM5USDT_1h.parquet")
+    assert main(["segment", str(run.folder), str(before / "SIM5USDT_1h.parquet"), "--lag", "30", "--bars", str(before / "b.parquet")]) == 0
+    said = capsys.readouterr()
+    assert "30 bars late" in said.out
+    assert "known 30 bars after its close" in said.err
+    early = pq.read_table(before / "b.parquet").to_pandas()
+    early = early[(early["timeframe"] == "1h") & (early["status"] == "confirmed")]
+    again = hours.iloc[: len(early)]
+    assert early["label"].tolist() == again["label"].tolist()
+    chances = [name for name in early if name.startswith("p_")]
+    np.testing.assert_allclose(early[chances], again[chances], atol=1e-5)
+
+
 def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", str(run.bundle), str(place / "SIM5USDT_1h.parquet"), "--mode", "smoothed"]) == 0
     assert "never for trading" in capsys.readouterr().err
@@ -147,6 +178,8 @@ def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, 
     ("args", "code", "words"),
     [
         (["segment", "{run}", "{candles}", "--mode", "best"], 2, "filtered or smoothed"),
+        (["segment", "{run}", "{candles}", "--lag", "0"], 2, "1 or more"),
+        (["segment", "{run}", "{candles}", "--lag", "5", "--mode", "smoothed"], 2, "for filtered regimes"),
         (["forecast", "{run}", "{candles}"], 3, "holds regimes and no forecast"),
         (["train", "{candles}", "--labels", "{labels}"], 2, "go together"),
         (["train", "{candles}", "--regimes-only"], 2, "go together"),

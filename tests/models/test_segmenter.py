@@ -20,7 +20,7 @@ from candelabra.models.regime_tcn import TcnSettings
 from candelabra.models.segmenter import Segmenter, TimeframeReader, network_chances
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.decoding import DecoderSettings
-from candelabra.regimes.reading import SmoothedReading
+from candelabra.regimes.reading import LaggedReading, SmoothedReading
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.training import segmenter_fit
 from candelabra.training.regime_fit import RegimeData, regime_training
@@ -91,6 +91,22 @@ def test_nothing_later_moves_what_was_said(fits: dict[str, SegmenterFit]) -> Non
             np.testing.assert_array_equal(one.code, whole[name].code[:n])
             np.testing.assert_array_equal(one.code, changed[name].code[:n])
             np.testing.assert_allclose(one.probabilities, whole[name].probabilities[:n], atol=1e-5)
+
+
+def test_a_late_segmenter_says_more_of_the_same_bars_and_keeps_to_it(heard: Segmenter) -> None:
+    market = regime_market(16_000, 3)
+    late = heard.late(30)
+    whole, at_close = late.regimes(market.candles), heard.regimes(market.candles)
+    early = late.regimes(market.candles.rows(slice(0, 12_000)))
+    for name, one in whole.items():
+        assert isinstance(one, LaggedReading)
+        np.testing.assert_array_equal(early[name].code[: early[name].settled], one.code[: early[name].settled])
+        truth = np.array(REGIMES)[(market.regime if name == "1h" else market.regime[3::4])[: len(one)]]
+        judged = slice(len(one) // 2, one.settled)
+        right = [(np.array(r.labels)[r.code[judged]] == truth[judged]).mean() for r in (at_close[name], one)]
+        assert right[1] > right[0] + 0.02
+    with pytest.raises(UsageError, match="for filtered ones"):
+        replace(heard, mode="smoothed").late(30)
 
 
 def test_the_newest_bar_can_move_what_is_believed(fits: dict[str, SegmenterFit]) -> None:
