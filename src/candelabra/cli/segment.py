@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,18 +127,18 @@ def segment(
     return 0
 
 
-def train_labels(tree: Config, labels: Path, *, folder: Path | None, as_json: bool, quiet: bool) -> int:
-    """Train on a learning set and tell how it went."""
+def train_labels(tree: Config, *, folder: Path | None, as_json: bool, quiet: bool) -> int:
+    """Train on the learning set ``regimes.labels`` names and tell how it went."""
     from candelabra.cli.progress import reporter
     from candelabra.regimes.learning_files import read_learning_set
 
     with reporter(quiet=quiet) as progress:
         candles = read(tree, progress)
         with progress.stage("read labels"):
-            learning_set = read_learning_set(labels, candles=candles)
+            learning_set = read_learning_set(tree.regimes.labels, candles=candles)
         from candelabra.pipeline.regimes import train_regimes
 
-        run = train_regimes(candles, learning_set, folder=folder, progress=progress)
+        run = train_regimes(candles, learning_set, tree, folder=folder, progress=progress)
     if as_json:
         verdicts = {mode: [one.as_dict() for one in told] for mode, told in run.verdicts.items()}
         facts = {"run": str(run.folder), "bundle": str(run.bundle), "id": run.manifest.id, "trials": run.trials}
@@ -148,7 +149,7 @@ def train_labels(tree: Config, labels: Path, *, folder: Path | None, as_json: bo
             _show_verdict(mode, verdict)
     out().print(f"bundle: {run.bundle}", soft_wrap=True)
     out().print(f"took:   {run.seconds:.0f} s; this test range has been opened {run.openings} times, by {run.trials} configurations")
-    out().print(f"next:   candelabra segment {run.bundle} {' '.join(tree.candles.paths)}", soft_wrap=True)
+    out().print(f"next:   candelabra segment {shlex.join([str(run.bundle), *tree.candles.paths])}", soft_wrap=True)
     return 0
 
 
