@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -138,6 +140,37 @@ def test_anomalies_are_listed_with_reasons_and_a_stated_rate(run: RegimeRun, pla
     assert "false alarms per 1,000 clean bars" in said.err
 
 
+def test_with_a_lag_a_bar_is_told_later_and_never_told_again(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, table = str(place / "SIM5USDT_1h.parquet"), place / "late.parquet"
+    args = ["segment", str(run.folder), file, "--lag", "30"]
+    assert main([*args, "--bars", str(table), "--picture", str(place / "late.html"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["lag"] == 30
+    for row, own in zip(told["newest"], (CANDLES, resample(CANDLES, "4h")), strict=True):
+        assert row["as_of_ms"] == int(own.close_time[-31])
+        assert row["known_at_ms"] == int(own.close_time[-1])
+    late = pq.read_table(table).to_pandas()
+    assert set(late["lag"]) == {30}
+    assert late.groupby("timeframe")["status"].apply(lambda s: (s == "provisional").sum()).to_dict() == {"1h": 30, "4h": 30}
+    hours = late[late["timeframe"] == "1h"]
+    known = hours["known_at"].dt.tz_convert(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
+    np.testing.assert_array_equal(known[:-30], CANDLES.close_time[30:])
+    assert "bars late" in (place / "late.html").read_text()
+    before = place / "before"
+    before.mkdir()
+    write_candles(CANDLES.rows(slice(0, 4_000)), before / "SIM5USDT_1h.parquet")
+    assert main(["segment", str(run.folder), str(before / "SIM5USDT_1h.parquet"), "--lag", "30", "--bars", str(before / "b.parquet")]) == 0
+    said = capsys.readouterr()
+    assert "30 bars late" in said.out
+    assert "known 30 bars after its close" in said.err
+    early = pq.read_table(before / "b.parquet").to_pandas()
+    early = early[(early["timeframe"] == "1h") & (early["status"] == "confirmed")]
+    again = hours.iloc[: len(early)]
+    assert early["label"].tolist() == again["label"].tolist()
+    chances = [name for name in early if name.startswith("p_")]
+    np.testing.assert_allclose(early[chances], again[chances], atol=1e-5)
+
+
 def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", str(run.bundle), str(place / "SIM5USDT_1h.parquet"), "--mode", "smoothed"]) == 0
     assert "never for trading" in capsys.readouterr().err
@@ -147,10 +180,23 @@ def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, 
     ("args", "code", "words"),
     [
         (["segment", "{run}", "{candles}", "--mode", "best"], 2, "filtered or smoothed"),
+        (["segment", "{run}", "{candles}", "--lag", "0"], 2, "1 or more"),
+        (["segment", "{run}", "{candles}", "--lag", "5", "--mode", "smoothed"], 2, "for filtered regimes"),
         (["forecast", "{run}", "{candles}"], 3, "holds regimes and no forecast"),
         (["train", "{candles}", "--labels", "{labels}"], 2, "go together"),
         (["train", "{candles}", "--regimes-only"], 2, "go together"),
-        (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--size", "tiny"], 2, "alone"),
+        (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--set", "training.steps=3"], 2, "as in regimes.training.steps"),
+        (
+            ["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--set", "regimes.training.stepz=3"],
+            2,
+            "regimes.training.steps",
+        ),
+        (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--start-from", "{run}"], 2, "random weights"),
+        (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--max-flips", "0"], 2, "flips above 0"),
+        (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--since", "2031-01-01"], 3, "no bar between the dates"),
+        (["train", "{candles}", "--max-delay", "9"], 2, "give their labels too"),
+        (["train", "{candles}", "--resume", "{run}", "--max-delay", "9"], 2, "give it alone"),
+        (["train", "--resume", "{run}", "--labels", "{labels}", "{candles}"], 2, "begun without labels"),
         (["segment", "{run}", "{candles}", "--bars", "x.txt"], 2, "CSV, Parquet"),
         (["train", "{candles}", "--labels", "{candles}", "--regimes-only"], 3, "error"),
     ],
@@ -197,6 +243,62 @@ def test_a_bundle_that_was_changed_is_refused(run: RegimeRun, place: Path, capsy
     part.write_text(part.read_text().replace('"filtered"', '"smoothed"'))
     assert main(["segment", str(tmp_path / "bundle"), str(place / "SIM5USDT_1h.parquet")]) == 3
     assert "not as it was sealed" in capsys.readouterr().err
+
+
+QUICK = (
+    "width=8", "layers=3", "training.sequence_length=256", "training.batch_size=4", "training.steps=6", "training.warmup_steps=1",
+    "training.evaluate_every=2",
+)  # fmt: skip
+
+
+def quick() -> list[str]:
+    keys = [one if one.startswith("training") else f"network.{one}" for one in QUICK]
+    return [word for key in keys for word in ("--set", f"regimes.{key}")]
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights_with_the_settings_it_has(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    learning_set().select(timeframes=["1h"]).write("hours.csv")
+    given = ["train", "SIM5USDT_1h.parquet", "--labels", "hours.csv", "--regimes-only", "--quiet", *quick()]
+    given += ["--set", "regimes.modes=filtered", "--max-flips", "40", "--max-delay", "300", "--set", "windows.shares=.5,.2,.1,.2"]
+    assert main([*given, "--out", "whole"]) == 0
+    capsys.readouterr()
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stop:
+        stop.setattr("candelabra.pipeline.regimes.log_opening", stopped)  # all steps done, nothing judged
+        assert main(given) == 130
+    said = capsys.readouterr().err
+    (half,) = Path("runs").iterdir()
+    assert f"candelabra train --resume {half}" in said
+    assert not (half / "bundle").exists()
+    state = half / "checkpoints" / "filtered" / "seed-0" / "checkpoint.safetensors"
+    steps = state.stat().st_mtime_ns
+    assert main(["train", "--resume", str(half), "--quiet"]) == 0
+    assert state.stat().st_mtime_ns == steps  # trained on from there, not anew
+    part = Path("bundle/parts/regimes-filtered")
+    for name in ("network-0.safetensors", "regimes.json"):
+        assert (half / part / name).read_bytes() == (Path("whole") / part / name).read_bytes()
+    assert main(["train", "--resume", str(half), "--quiet"]) == 3  # it is done
+    settings = tomllib.loads((half / "config.toml").read_text())
+    assert settings["regimes"]["bounds"] == {"flips": 40.0, "delay": 300.0, "margin": 0.9}
+    sealed = tomllib.loads((half / "bundle" / "config.toml").read_text())
+    assert sealed["regimes"]["training"]["steps"] == 6
+    assert (sealed["candles"]["paths"], sealed["regimes"]["labels"]) == ([], "")
+
+
+def test_the_dates_asked_for_cut_what_is_learned_from(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = place / "dates"
+    given = ["train", str(place / "SIM5USDT_1h.parquet"), "--labels", str(place / "labels.csv"), "--regimes-only", "--quiet", *quick()]
+    given += ["--set", "regimes.modes=filtered", "--set", "windows.shares=.4,.4,.1,.1", "--until", "2020-06-20"]
+    assert main([*given, "--out", str(folder), "--json"]) == 0
+    facts = json.loads((folder / "bundle" / "bundle.json").read_text())["data"]["SIM5/USDT"]
+    assert facts["to"].startswith("2020-06-20")
+    assert facts["from"].startswith("2020-01-01")
 
 
 @pytest.mark.slow

@@ -20,11 +20,13 @@ from candelabra.models.regime_tcn import TcnSettings
 from candelabra.models.segmenter import Segmenter, TimeframeReader, network_chances
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.decoding import DecoderSettings
-from candelabra.regimes.reading import SmoothedReading
+from candelabra.regimes.reading import LaggedReading, SmoothedReading
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.training import segmenter_fit
+from candelabra.training.bounds_notes import bounds_notes
 from candelabra.training.regime_fit import RegimeData, regime_training
 from candelabra.training.regime_network import TcnNetwork
+from candelabra.training.regime_settings import Bounds
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
 from candelabra.training.settings import TrainingSettings
 
@@ -91,6 +93,53 @@ def test_nothing_later_moves_what_was_said(fits: dict[str, SegmenterFit]) -> Non
             np.testing.assert_array_equal(one.code, whole[name].code[:n])
             np.testing.assert_array_equal(one.code, changed[name].code[:n])
             np.testing.assert_allclose(one.probabilities, whole[name].probabilities[:n], atol=1e-5)
+
+
+def test_where_no_decoder_keeps_the_bounds_the_nearest_is_named(heard: Segmenter) -> None:
+    data = labelled(regime_market(10_000, 3))
+    for asked, words in (
+        (
+            Bounds(0.4, 1.0, margin=1.0),
+            ["no decoder had at most 0.4 changes in 1,000 bars and a median delay of at most 1 bars on", "was taken"],
+        ),
+        (Bounds(None, 1.0), ["twice as many as in the training labels", "0.9 bars (90% of what may be"]),
+    ):
+        fit = fit_segmenter(data, SMALL, training(10), switching=QUICK, bounds=asked)
+        told = bounds_notes(fit, asked)
+        assert "1h" in told
+        assert all(word in told["1h"] for word in words)
+        chosen = fit.segmenter.readers["1h"]
+        assert f"the nearest, {chosen.decoder.settings.kind} after" in told["1h"]
+    easy = Bounds(1000.0, 1e6)
+    fit = fit_segmenter(data, SMALL, training(10), switching=QUICK, bounds=easy)
+    assert bounds_notes(fit, easy) == {}
+    assert bounds_notes(replace(fit, segmenter=replace(fit.segmenter, mode="smoothed")), Bounds(0.4, 1.0)) == {}
+
+
+def test_a_delay_that_validation_cannot_show_is_not_taken_for_kept() -> None:
+    market = regime_market(6_000, 3)
+    data = labelled(market)
+    bar = np.arange(len(market.regime))
+    code = np.where(bar < 3_600, market.regime, np.where(bar < 4_800, 1, 0)).astype(np.int16)  # one regime all through validation
+    held = (Segmentation.of_bars(market.candles, REGIMES, code),)
+    fit = fit_segmenter(replace(data, segmentations={"1h": held}), SMALL, training(2), switching=QUICK, bounds=Bounds(None, 5.0))
+    assert "no change of regime to measure one on" in bounds_notes(fit, Bounds(None, 5.0))["1h"]
+
+
+def test_a_late_segmenter_says_more_of_the_same_bars_and_keeps_to_it(heard: Segmenter) -> None:
+    market = regime_market(16_000, 3)
+    late = heard.late(30)
+    whole, at_close = late.regimes(market.candles), heard.regimes(market.candles)
+    early = late.regimes(market.candles.rows(slice(0, 12_000)))
+    for name, one in whole.items():
+        assert isinstance(one, LaggedReading)
+        np.testing.assert_array_equal(early[name].code[: early[name].settled], one.code[: early[name].settled])
+        truth = np.array(REGIMES)[(market.regime if name == "1h" else market.regime[3::4])[: len(one)]]
+        judged = slice(len(one) // 2, one.settled)
+        right = [(np.array(r.labels)[r.code[judged]] == truth[judged]).mean() for r in (at_close[name], one)]
+        assert right[1] > right[0] + 0.02
+    with pytest.raises(UsageError, match="for filtered ones"):
+        replace(heard, mode="smoothed").late(30)
 
 
 def test_the_newest_bar_can_move_what_is_believed(fits: dict[str, SegmenterFit]) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candelabra.errors import BundleError, DataError, UsageError
-from candelabra.regimes.decoding import CAUSAL_KINDS, KINDS, Decoder, DecoderSettings
+from candelabra.regimes.decoding import CAUSAL_KINDS, KINDS, LATE_KINDS, Decoder, DecoderSettings
 from candelabra.regimes.durations import fit_durations
+from candelabra.regimes.late_stream import LateStream
 from candelabra.testing import check_decoder, example_probabilities
 
 LABELS = ("up", "down", "flat")
@@ -20,7 +21,7 @@ DURATIONS = fit_durations([TRUTH], 3)
 
 
 def decoder(kind: str, **more: float) -> Decoder:
-    lag = {"lag": 5} if kind == "fixed_lag" else {}
+    lag = {"lag": 5} if kind in LATE_KINDS else {}
     return Decoder(DecoderSettings(kind, **(lag | more)), LABELS, DURATIONS)  # type: ignore[arg-type]
 
 
@@ -57,9 +58,37 @@ def test_decoding_helps_and_survives_json(kind: str) -> None:
         assert np.count_nonzero(np.diff(shown)) < 0.6 * np.count_nonzero(np.diff(raw))
 
 
-def test_a_fixed_lag_speaks_of_its_own_bar_and_reads_so_many_later_ones() -> None:
+@pytest.mark.parametrize("kind", LATE_KINDS)
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.3, 1.0]), st.sampled_from([0.0, 0.6]), st.integers(1, 12))
+def test_a_late_stream_gives_what_history_gives_to_the_bit(kind: str, seed: int, power: float, tilt: float, lag: int) -> None:
+    own = decoder(kind, power=power, tilt=tilt, lag=lag)
+    p = example_probabilities(120, 3, seed)
+    p[40:43] = np.nan  # nothing was heard
+    stream = LateStream(own)
+    said = [stream.push(row) for row in p]
+    assert [label for label, _ in said[lag:]] == own.decode(p)[: 120 - lag].tolist()
+    np.testing.assert_array_equal(np.stack([belief for _, belief in said[lag:]]), own.beliefs(p)[: 120 - lag])
+    assert all(label == -1 and np.isnan(belief).all() for label, belief in said[:lag])
+
+
+def test_every_causal_decoder_has_a_late_one_of_the_same_evidence() -> None:
+    for kind in CAUSAL_KINDS:
+        own = decoder(kind, power=0.5, tilt=0.2)
+        late = own.late(7).settings
+        assert (late.kind, late.lag, late.tilt) == ("fixed_lag" if kind == "duration" else "markov_lag", 7, 0.2)
+        assert late.power == (0.5 if kind in ("markov", "duration") else 0.35)  # without a filter, evidence repeats itself
+        assert own.late(7).at_close().settings.kind == ("duration" if kind == "duration" else "markov")
+    with pytest.raises(UsageError, match="take a filtered one"):
+        decoder("viterbi").late(7)
+    with pytest.raises(UsageError, match="has no lag"):
+        LateStream(decoder("markov"))
+
+
+@pytest.mark.parametrize("kind", LATE_KINDS)
+def test_a_fixed_lag_speaks_of_its_own_bar_and_reads_so_many_later_ones(kind: str) -> None:
     p = example_probabilities(90, 3, 2)
-    own = decoder("fixed_lag")
+    own = decoder(kind)
     shown = own.decode(p)
     assert (shown[-5:] == -1).all()
     changed = p.copy()
@@ -82,12 +111,12 @@ def test_a_tilt_shows_rare_labels_more_and_streams_alike() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    for kind in ("viterbi", "semi_markov", "fixed_lag"):
+    for kind in ("viterbi", "semi_markov", *LATE_KINDS):
         with pytest.raises(UsageError, match="cannot run candle by candle"):
             decoder(kind).stream()
     with pytest.raises(UsageError, match="no decoder 'best'"):
         DecoderSettings("best")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="fixed_lag needs 1 or more"):
+    with pytest.raises(UsageError, match="need 1 or more bars"):
         DecoderSettings("fixed_lag")
     with pytest.raises(UsageError, match="power"):
         DecoderSettings("markov", power=0)

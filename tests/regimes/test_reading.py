@@ -15,7 +15,7 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.hindsight import Hindsight, refuse_hindsight
 from candelabra.errors import DataError, UsageError
 from candelabra.regimes.consistency import SmoothedConsistency, consistency
-from candelabra.regimes.decoding import CAUSAL_KINDS, KINDS, Decoder, DecoderSettings
+from candelabra.regimes.decoding import CAUSAL_KINDS, KINDS, LATE_KINDS, Decoder, DecoderSettings
 from candelabra.regimes.durations import fit_durations
 from candelabra.regimes.learning_files import read_learning_set
 from candelabra.regimes.reading import LaggedReading, RegimeReading, SmoothedReading, read_regimes
@@ -31,7 +31,7 @@ DURATIONS = fit_durations([TRUTH], 3)
 
 
 def decoder(kind: str, **more: Any) -> Decoder:
-    lag = {"lag": 5} if kind == "fixed_lag" else {}
+    lag = {"lag": 5} if kind in LATE_KINDS else {}
     return Decoder(DecoderSettings(kind, **(lag | more)), LABELS, DURATIONS)  # type: ignore[arg-type]
 
 
@@ -57,7 +57,7 @@ def of_codes(code: list[int], timeframe: str = "1h", n: int | None = None, skip:
 def test_the_decoder_decides_what_kind_of_reading_it_is() -> None:
     for kind in KINDS:
         made, _ = reading(kind)
-        expected = RegimeReading if kind in CAUSAL_KINDS else LaggedReading if kind == "fixed_lag" else SmoothedReading
+        expected = RegimeReading if kind in CAUSAL_KINDS else LaggedReading if kind in LATE_KINDS else SmoothedReading
         assert type(made) is expected
         assert isinstance(made, Hindsight) == (expected is not RegimeReading)
         assert made.mode == ("smoothed" if expected is SmoothedReading else "filtered")
@@ -105,7 +105,7 @@ def test_what_is_confirmed_and_what_may_yet_change() -> None:
     assert (back.said_at == back.close_time[-1]).all()
 
 
-@pytest.mark.parametrize("kind", [*CAUSAL_KINDS, "fixed_lag"])
+@pytest.mark.parametrize("kind", [*CAUSAL_KINDS, *LATE_KINDS])
 def test_later_bars_change_no_confirmed_segment_but_let_the_open_one_grow(kind: str) -> None:
     own, p = decoder(kind), example_probabilities(240, 3, 5)
     whole = segment_rows(read_regimes(bars(240), own, p), own)

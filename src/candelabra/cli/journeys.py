@@ -57,6 +57,12 @@ def train(
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="A learning set: segments with labels.")] = None,
     regimes_only: Annotated[bool, typer.Option("--regimes-only", help="Learn the labels of --labels, and no forecast.")] = False,
+    max_flips: Annotated[
+        float | None, typer.Option("--max-flips", metavar="N", help="Of --labels: changes of regime in 1,000 bars at most, on validation.")
+    ] = None,
+    max_delay: Annotated[
+        float | None, typer.Option("--max-delay", metavar="BARS", help="Of --labels: median bars until a change is seen, at most.")
+    ] = None,
     folder: Out = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an interrupted run, with the settings it has.")
@@ -67,27 +73,29 @@ def train(
     """Learn from candles, judge against baselines, write a report and a sealed bundle."""
     from candelabra.cli.progress import reporter
 
-    if regimes_only:
-        if labels is None:
-            raise UsageError("--regimes-only learns the labels of a learning set: give --labels FILE as well")
-        if config or assignments or size or start_from or resume:
-            raise UsageError("--regimes-only takes candles, --labels, --out, --symbol, --timeframe, --since and --until alone")
-        tree = settings(paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad, since=since, until=until)
-        from candelabra.cli.segment import train_labels
-
-        return train_labels(tree, labels, folder=folder, as_json=as_json, quiet=quiet)
+    learning: dict[str, Any] = {"regimes.labels": labels and str(labels), "regimes.only": regimes_only or None}
+    learning |= {"regimes.bounds.flips": max_flips, "regimes.bounds.delay": max_delay}
     if resume is not None:
-        if config or assignments or size or folder or since or until or start_from or labels:
-            raise UsageError("--resume goes on with the settings of its run: give it alone, or with the files of the candles")
-        tree = _resumed(resume, paths)
+        if any((config, assignments, size, folder, since, until, start_from, regimes_only, max_flips, max_delay)):
+            raise UsageError("--resume goes on with the settings of its run: give it alone, or with the files of the candles and labels")
+        tree = _resumed(resume, paths, labels)
     else:
         tree = settings(
             config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad, since=since, until=until,
-            **{"training.start_from": start_from, "regimes.labels": None if labels is None else str(labels)},
+            **learning, **{"training.start_from": start_from},
         )  # fmt: skip
+    if tree.regimes.only:
+        from candelabra.cli.segment import train_labels
+
+        _require_regimes(tree, assignments or (), start_from)
+        with _resumable(resume or folder):
+            return train_labels(tree, folder=resume or folder, as_json=as_json, quiet=quiet)
+    if (max_flips is not None or max_delay is not None) and not tree.regimes.labels:
+        raise UsageError("--max-flips and --max-delay bound what is said of regimes: give their labels too, as in --labels FILE")
     options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes, "--on-bad": on_bad}
     options |= {"--since": since, "--until": until, "--start-from": start_from, "--labels": labels}
-    with reporter(quiet=quiet) as progress, _resumable():
+    options |= {"--max-flips": max_flips, "--max-delay": max_delay}
+    with reporter(quiet=quiet) as progress, _resumable(folder):
         candles = read(tree, progress)
         from candelabra.pipeline.material import advice
         from candelabra.pipeline.train import train as journey
@@ -130,7 +138,7 @@ def demo(
     tree = settings(config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, since=since, until=until)
     options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes}
     options |= {"--since": since, "--until": until}
-    with reporter(quiet=quiet) as progress, _resumable():
+    with reporter(quiet=quiet) as progress, _resumable(folder):
         if paths:
             given = read(tree, progress)
             from candelabra.pipeline.material import advice
@@ -174,7 +182,24 @@ def evaluate(
     return _finish("evaluate", result, as_json, paths=paths)
 
 
-def _resumed(run: Path, paths: Sequence[str] | None) -> Config:
+_READ_BY_REGIMES: Final = ("regimes.", "candles.", "windows.shares", "seed", "size")
+"""Settings that a run without forecasts looks at."""
+
+
+def _require_regimes(tree: Config, assignments: Sequence[str], start_from: str | None) -> None:
+    """UsageError where a run on labels alone lacks some, or is given what it would not look at."""
+    if not tree.regimes.labels:
+        raise UsageError("--regimes-only learns the labels of a learning set: give --labels FILE as well")
+    if start_from:
+        raise UsageError("--start-from is for forecasts: a regime network begins from random weights")
+    for text in assignments:
+        key = text.partition("=")[0].strip()
+        if not key.startswith(_READ_BY_REGIMES):
+            own = f", as in regimes.{key}" if key.startswith("training.") else ""
+            raise UsageError(f"--set {text}: a run with --regimes-only reads regimes.*, candles.*, windows.shares, seed and size{own}")
+
+
+def _resumed(run: Path, paths: Sequence[str] | None, labels: Path | None = None) -> Config:
     from dataclasses import replace
 
     from candelabra.config.text import from_toml
@@ -185,18 +210,23 @@ def _resumed(run: Path, paths: Sequence[str] | None) -> Config:
     tree = from_toml(file.read_text(encoding="utf-8"), str(file))
     if not paths and not tree.candles.paths and (run / "candles.parquet").is_file():
         paths = [str(run / "candles.parquet")]  # a demo's own market
-    return replace(tree, candles=replace(tree.candles, paths=tuple(paths))) if paths else tree
+    tree = replace(tree, candles=replace(tree.candles, paths=tuple(paths))) if paths else tree
+    if labels is not None:
+        if not tree.regimes.labels:
+            raise UsageError(f"{run} was begun without labels: start a run with them, or resume it without --labels")
+        tree = replace(tree, regimes=replace(tree.regimes, labels=str(labels)))
+    return tree
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
-    """When the user stops a run, say how to go on with it."""
+def _resumable(folder: Path | None = None) -> Iterator[None]:
+    """When the user stops a run (in ``folder``, else in a new one of runs/), say how to go on with it."""
     begun = time.time()
     try:
         yield
     except KeyboardInterrupt:
-        here = Path("runs")
-        started = [p for p in here.glob("*/config.toml") if p.stat().st_mtime >= begun] if here.is_dir() else []
+        begun_here = [folder / "config.toml"] if folder is not None else sorted(Path("runs").glob("*/config.toml"))
+        started = [p for p in begun_here if p.is_file() and (folder is not None or p.stat().st_mtime >= begun)]
         for file in started:
             err().print(f"stopped; go on from the last checkpoint with: candelabra train --resume {file.parent}")
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +36,10 @@ def segment(
     mode: Annotated[
         str, typer.Option("--mode", metavar="MODE", help="filtered (known at each close) or smoothed (hindsight, for charts and labels).")
     ] = "filtered",
+    lag: Annotated[
+        int | None,
+        typer.Option("--lag", metavar="BARS", help="Say the regime of each bar so many bars later, more surely (bars of each timeframe)."),
+    ] = None,
     write: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Segments as .csv, .parquet or .jsonl: a learning set.")
     ] = None,
@@ -53,6 +58,10 @@ def segment(
 
     if mode not in ("filtered", "smoothed"):
         raise UsageError(f"--mode {mode}: choose filtered or smoothed")
+    if lag is not None and lag < 1:
+        raise UsageError(f"--lag {lag}: give a number of bars of 1 or more, or leave it out: a regime is then said at the close of its bar")
+    if lag is not None and mode == "smoothed":
+        raise UsageError("--lag is for filtered regimes: smoothed ones read to the end of the candles")
     tree = settings(paths=paths, symbols=symbols, timeframes=timeframes)
     with reporter(quiet=quiet) as progress:
         from candelabra.bundles.segmenting import open_segmenter
@@ -61,6 +70,7 @@ def segment(
 
         with progress.stage("open the bundle"):
             manifest, segmenter = open_segmenter(bundle_folder(bundle), mode)  # type: ignore[arg-type]
+        segmenter = segmenter if lag is None else segmenter.late(lag)
         candles = read(tree, progress)
         with progress.stage("segment"):
             found = {c.symbol: segmenter.regimes(c, manifest.id) for c in candles}
@@ -80,18 +90,17 @@ def segment(
     if as_json:
         files: dict[str, Any] = {key: str(path) if path else None for key, path in (("out", write), ("bars", bars), ("picture", picture))}
         files["across"] = {symbol: str(one.words[-1]) for symbol, one in across.items() if one is not None and len(one)}
-        facts = {"bundle": manifest.id, "mode": mode, "newest": told, "symbols_never_seen": unseen, "history": short} | files
+        facts = {
+            "bundle": manifest.id,
+            "mode": mode,
+            "lag": lag or 0,
+            "newest": told,
+            "symbols_never_seen": unseen,
+            "history": short,
+        } | files
         emit_json("segment", facts | ({"anomalies": [one.to_dict() for one in alarmed]} if anomalies else {}))
         return 0
-    columns = ("symbol", "timeframe", "regime", "since (UTC)", "bars", "probability", "expected further bars")
-    rows = [
-        (
-            row["symbol"], row["timeframe"], row["label"] or "-", row["since"], f"{row['age']:,}", _share(row["probability"]),
-            "-" if row["expected_remaining"] is None else f"{row['expected_remaining']:.0f}",
-        )
-        for row in told
-    ]  # fmt: skip
-    out().print(table(columns, rows, title=f"{mode} regimes", numbers=("bars", "probability", "expected further bars")))
+    _show_newest(told, mode, lag)
     if anomalies:
         _show_alarms(alarmed, watched)
     for symbol, words in across.items():
@@ -109,6 +118,8 @@ def segment(
             "its regimes are worth elsewhere",
             soft_wrap=True,
         )
+    if lag is not None:
+        err().print(f"note: {_lateness(segmenter, lag)}", soft_wrap=True)
     if mode == "smoothed":
         err().print("note: smoothed regimes read later bars: they are for charts and for labelling, never for trading", soft_wrap=True)
     if manifest.simulated:
@@ -116,18 +127,18 @@ def segment(
     return 0
 
 
-def train_labels(tree: Config, labels: Path, *, folder: Path | None, as_json: bool, quiet: bool) -> int:
-    """Train on a learning set and tell how it went."""
+def train_labels(tree: Config, *, folder: Path | None, as_json: bool, quiet: bool) -> int:
+    """Train on the learning set ``regimes.labels`` names and tell how it went."""
     from candelabra.cli.progress import reporter
     from candelabra.regimes.learning_files import read_learning_set
 
     with reporter(quiet=quiet) as progress:
         candles = read(tree, progress)
         with progress.stage("read labels"):
-            learning_set = read_learning_set(labels, candles=candles)
+            learning_set = read_learning_set(tree.regimes.labels, candles=candles)
         from candelabra.pipeline.regimes import train_regimes
 
-        run = train_regimes(candles, learning_set, folder=folder, progress=progress)
+        run = train_regimes(candles, learning_set, tree, folder=folder, progress=progress)
     if as_json:
         verdicts = {mode: [one.as_dict() for one in told] for mode, told in run.verdicts.items()}
         facts = {"run": str(run.folder), "bundle": str(run.bundle), "id": run.manifest.id, "trials": run.trials}
@@ -138,7 +149,7 @@ def train_labels(tree: Config, labels: Path, *, folder: Path | None, as_json: bo
             show_verdict(mode, verdict)
     out().print(f"bundle: {run.bundle}", soft_wrap=True)
     out().print(f"took:   {run.seconds:.0f} s; this test range has been opened {run.openings} times, by {run.trials} configurations")
-    out().print(f"next:   candelabra segment {run.bundle} {' '.join(tree.candles.paths)}", soft_wrap=True)
+    out().print(f"next:   candelabra segment {shlex.join([str(run.bundle), *tree.candles.paths])}", soft_wrap=True)
     return 0
 
 
@@ -212,24 +223,60 @@ def _too_little(history: dict[str, Any]) -> str:
 
 
 def _newest(segmenter: Segmenter, regimes: dict[str, RegimeReading]) -> list[dict[str, Any]]:
+    """What is said of the newest bar of each timeframe, or of the newest one that a lag lets speak of."""
     from candelabra.candles.frame import format_time
 
     rows = []
     for name, one in regimes.items():
         row: dict[str, Any] = {"symbol": one.symbol, "timeframe": name, "label": None, "since": "-", "age": 0}
-        row |= {"probability": None, "probabilities": None, "as_of_ms": None, "expected_remaining": None}
-        if not len(one):  # not one bar of a coarse timeframe has closed
-            rows.append(row)
+        row |= {"probability": None, "probabilities": None, "as_of_ms": None, "known_at_ms": None, "expected_remaining": None}
+        rows.append(row)
+        at = len(one) - one.lag - 1
+        if at < 0:  # not one bar of a coarse timeframe has closed, or no more than the lag
             continue
-        row["as_of_ms"], age = int(one.close_time[-1]), int(one.age[-1])
+        row["as_of_ms"], row["known_at_ms"] = int(one.close_time[at]), int(one.said_at[at])
+        age = int(one.age[at])
         if age:
-            code, p = int(one.code[-1]), one.probabilities[-1]
+            code, p = int(one.code[at]), one.probabilities[at]
             chances = {label: float(v) for label, v in zip(one.labels, p, strict=True)} if np.isfinite(p).all() else None
-            row |= {"label": one.labels[code], "since": format_time(int(one.open_time[-age])), "age": age, "probabilities": chances}
+            row |= {"label": one.labels[code], "since": format_time(int(one.open_time[at + 1 - age])), "age": age, "probabilities": chances}
             row |= {"probability": None if chances is None else chances[one.labels[code]]}
             row |= {"expected_remaining": segmenter.readers[name].decoder.expected_remaining(code, age)}
-        rows.append(row)
     return rows
+
+
+def _show_newest(told: list[dict[str, Any]], mode: str, lag: int | None) -> None:
+    from candelabra.candles.frame import format_time
+
+    columns = ["symbol", "timeframe", "regime", "since (UTC)", "bars", "probability", "expected further bars"]
+    if lag is not None:
+        columns.insert(2, "bar that closed (UTC)")
+    rows = []
+    for row in told:
+        left = "-" if row["expected_remaining"] is None else f"{row['expected_remaining']:.0f}"
+        cells = [row["symbol"], row["timeframe"], row["label"] or "-", row["since"], f"{row['age']:,}", _share(row["probability"]), left]
+        if lag is not None:
+            cells.insert(2, "-" if row["as_of_ms"] is None else format_time(row["as_of_ms"]))
+        rows.append(tuple(cells))
+    title = f"{mode} regimes" + ("" if lag is None else f", {_bars(lag)} late")
+    out().print(table(tuple(columns), rows, title=title, numbers=("bars", "probability", "expected further bars")))
+
+
+def _lateness(segmenter: Segmenter, lag: int) -> str:
+    """What a lag means, and where its chances are not exact."""
+    short = [
+        name for name, one in segmenter.readers.items() if one.decoder.settings.kind == "fixed_lag" and lag > one.decoder.durations.shortest
+    ]
+    text = (
+        f"what is said of a bar was known {_bars(lag)} after its close (`known_at`), and stays; of the last {_bars(lag)} it is provisional"
+    )
+    if short:
+        text += f"; {', '.join(short)}: exact only where no regime is shorter than {_bars(lag)}, and in the training labels some are"
+    return text
+
+
+def _bars(count: int) -> str:
+    return f"{count:,} bar" + ("" if count == 1 else "s")
 
 
 def _tables(segmenter: Segmenter, found: dict[str, dict[str, RegimeReading]]) -> list[SegmentTable]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import timeframe
-from candelabra.errors import BundleError, DataError
+from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.models.regime_inputs import RegimeInputs, candles_at
 from candelabra.models.regime_memory import base_bars, filter_memory, inputs_memory, switching_memory
 from candelabra.models.regime_tcn import Mode, RegimeTcn, split_logits
@@ -97,6 +97,13 @@ class Segmenter:
                 memory = switching_memory(self.inputs.switching[name]) * ratio
             found.append(memory + filter_memory(reader.decoder) * ratio)
         return max(found)
+
+    def late(self, lag: int) -> Segmenter:
+        """One that says the regime of each bar ``lag`` bars of its timeframe later, for good; UsageError for a smoothed one."""
+        if self.mode == "smoothed":
+            raise UsageError("smoothed regimes read to the end of the candles: a lag is for filtered ones")
+        late = {name: replace(one, decoder=one.decoder.late(lag)) for name, one in self.readers.items()}
+        return replace(self, readers=late)
 
     def regimes(self, candles: Candles, model: str = "") -> dict[str, RegimeReading]:
         """The regimes of one symbol by timeframe name, from candles of the base timeframe or finer. DataError without a closed bar.

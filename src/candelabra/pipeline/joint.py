@@ -32,6 +32,7 @@ from candelabra.regimes.segmentation import Segmentation
 from candelabra.report.inputs import CausalityCheck
 from candelabra.report.regime_scores import RegimeScores
 from candelabra.report.regime_view import RegimeView, regime_views
+from candelabra.training.bounds_notes import bounds_notes
 from candelabra.training.regime_fit import RegimeData, RegimeFit, fit_regime_network
 from candelabra.training.regime_problem import RegimeTargets
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
@@ -97,7 +98,11 @@ def read_jointly(config: Config, material: Material, beside: Beside, fitted: Fit
         segmenter = replace(fit.segmenter, ask=lambda candles: states[place[candles.symbol]])
         fits[mode] = replace(fit, segmenter=segmenter)
         with tell.stage(f"judge {mode} regimes on the test range"):
-            verdicts[mode] = verdicts_of(segmenter, fit, beside.data, material.split.cuts_ms)
+            unkept = bounds_notes(fit, own.bounds)
+            verdicts[mode] = tuple(
+                replace(one, notes=(*((unkept[one.timeframe],) if one.timeframe in unkept else ()), *one.notes))
+                for one in verdicts_of(segmenter, fit, beside.data, material.split.cuts_ms)
+            )
             told[mode] = tuple(segmenter.regimes(c) for c in beside.data.candles)
     return JointRegimes(beside.data, fits, verdicts, told)
 

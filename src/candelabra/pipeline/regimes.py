@@ -27,10 +27,12 @@ from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode, TcnSettings
 from candelabra.models.segmenter import Segmenter
 from candelabra.pipeline.fitting import watch_of
+from candelabra.pipeline.material import by_symbol
 from candelabra.pipeline.openings import log_opening
 from candelabra.progress import Reporter, Silent
 from candelabra.regimes.learning_set import LearningSet
 from candelabra.regimes.segmentation import Segmentation
+from candelabra.training.bounds_notes import bounds_notes
 from candelabra.training.regime_fit import RegimeData
 from candelabra.training.regime_settings import MODES, Bounds, RegimeSettings, regime_training
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
@@ -107,6 +109,8 @@ def train_regimes(
     chosen = RegimeRunSettings.of(settings) if isinstance(settings, Config) else settings or RegimeRunSettings()
     tree = settings if isinstance(settings, Config) else chosen.config()
     tell, began = progress or Silent(), time.perf_counter()
+    if isinstance(settings, Config):
+        candles = [one for own in by_symbol(candles, settings).values() for one in own]
     base_candles, data, cuts = _material(candles, learning_set, chosen)
     identity = hashlib.sha256((learning_set.fingerprint + json.dumps(chosen.as_dict(), sort_keys=True)).encode()).hexdigest()[:10]
     place = Path(folder) if folder else runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-regimes-{identity}"
@@ -125,10 +129,14 @@ def train_regimes(
     verdicts: dict[Mode, tuple[TimeframeVerdict, ...]] = {}
     with tell.stage("judge on the test range"):
         for mode, fit in fits.items():
-            verdicts[mode] = verdicts_of(fit.segmenter, fit, data, cuts)
+            unkept = bounds_notes(fit, chosen.bounds)
+            verdicts[mode] = tuple(
+                replace(one, notes=(unkept[one.timeframe], *one.notes)) if one.timeframe in unkept else one
+                for one in verdicts_of(fit.segmenter, fit, data, cuts)
+            )
     watches = watches_of(data, cuts, tell)
     with tell.stage("seal the bundle"):
-        manifest = _seal(place, base_candles, data, fits, watches, verdicts, learning_set, chosen, cuts, trials)
+        manifest = _seal(place, base_candles, data, fits, watches, verdicts, learning_set, chosen, tree, cuts, trials)
     told = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
     write_atomically(place / "verdict.json", json.dumps(told, indent=1).encode())
     return RegimeRun(place, place / "bundle", manifest, fits, verdicts, trials, openings, time.perf_counter() - began)
@@ -222,7 +230,7 @@ def verdicts_of(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts:
 def _seal(
     place: Path, candles: Sequence[Candles], data: RegimeData, fits: dict[Mode, SegmenterFit],
     watches: Sequence[Watch], verdicts: dict[Mode, tuple[TimeframeVerdict, ...]],
-    learning_set: LearningSet, settings: RegimeRunSettings, cuts: tuple[int, ...], trials: int,
+    learning_set: LearningSet, settings: RegimeRunSettings, tree: Config, cuts: tuple[int, ...], trials: int,
 ) -> Manifest:  # fmt: skip
     draft = place / "draft"
     for mode, fit in fits.items():
@@ -231,6 +239,10 @@ def _seal(
     metrics = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
     (draft / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     (draft / "regimes-settings.json").write_text(json.dumps(settings.as_dict(), indent=1), encoding="utf-8")
+    anywhere = replace(
+        tree, candles=replace(tree.candles, paths=()), regimes=replace(tree.regimes, labels="")
+    )  # files lie elsewhere elsewhere
+    (draft / "config.toml").write_text(to_toml(anywhere), encoding="utf-8")
     names = ("train", "validation", "calibration", "test")
     recipe = {"base": data.base.name, "timeframes": list(data.segmentations), "learning_set": learning_set.fingerprint, "modes": list(fits)}
     values = {

@@ -1,13 +1,14 @@
-"""Decoders: from a classifier's probabilities, bar by bar, to the label that is shown, by one of seven rules.
+"""Decoders: from a classifier's probabilities, bar by bar, to the label that is shown, by one of eight rules.
 
-Causal ones (`raw`, `hysteresis`, `markov`, `duration`) say at each close what is decided for good; `fixed_lag` says it ``lag`` bars later;
+Causal ones (`raw`, `hysteresis`, `markov`, `duration`) say at each close what is decided for good; `fixed_lag` (with the belief of
+`duration`; exact where no segment is shorter than the lag) and `markov_lag` (with that of `markov`) say it ``lag`` bars later;
 `viterbi` and `semi_markov` read the whole stretch and belong to hindsight. `markov` and `duration` are filters whose belief then passes
 through hysteresis, so that one rule decides when a regime changes, in history and live (`hysteresis`, `statechart`).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -15,17 +16,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.regimes.durations import DurationModel
-from candelabra.regimes.filters import duration_filter, duration_lag, duration_run, duration_start, evidence, markov_filter, markov_step
+from candelabra.regimes.filters import (
+    duration_filter,
+    duration_lag,
+    duration_run,
+    duration_start,
+    evidence,
+    fixed_lag,
+    markov_filter,
+    markov_step,
+)
 from candelabra.regimes.hysteresis import HysteresisSettings, HysteresisState, hysteresis, step
 from candelabra.regimes.paths import semi_markov_path, viterbi_path
 from candelabra.regimes.segmentation import UNLABELLED
 
-__all__ = ["CAUSAL_KINDS", "KINDS", "Decoder", "DecoderKind", "DecoderSettings", "DecoderStream"]
+__all__ = ["CAUSAL_KINDS", "KINDS", "LATE_KINDS", "Decoder", "DecoderKind", "DecoderSettings", "DecoderStream"]
 
-DecoderKind = Literal["raw", "hysteresis", "markov", "duration", "fixed_lag", "viterbi", "semi_markov"]
+DecoderKind = Literal["raw", "hysteresis", "markov", "duration", "fixed_lag", "markov_lag", "viterbi", "semi_markov"]
 KINDS: Final[tuple[DecoderKind, ...]] = get_args(DecoderKind)
 CAUSAL_KINDS: Final[tuple[DecoderKind, ...]] = ("raw", "hysteresis", "markov", "duration")
 """Whose label of a bar is said at its close and never taken back."""
+LATE_KINDS: Final[tuple[DecoderKind, ...]] = ("fixed_lag", "markov_lag")
+"""Whose label of a bar is said a number of bars after its close, and never taken back from then on."""
+
+_LATE_POWER: Final = 0.35
+"""Weight of a bar's evidence where the decoder at the close has no filter: a classifier that looks back has said most of it before."""
 
 Array = NDArray[np.float64]
 
@@ -36,7 +51,7 @@ class DecoderSettings:
 
     ``tilt`` in [0, 1]: chances are divided by the labels' shares to this power first, so that rare labels are shown more (Menon et al.
     2021); ``power``: weight of a bar's evidence in (0, 1] (see `filters`); ``enter``, ``confirm``, ``min_hold``: of `hysteresis`, which
-    `raw`, `fixed_lag` and the paths do not use; ``lag``: bars that `fixed_lag` waits.
+    `raw`, the late kinds and the paths do not use; ``lag``: bars that `fixed_lag` and `markov_lag` wait.
     """
 
     kind: DecoderKind = "hysteresis"
@@ -54,8 +69,10 @@ class DecoderSettings:
             raise UsageError(f"power = {self.power}: the weight of a bar's evidence lies above 0 and at most at 1")
         if not 0 <= self.tilt <= 1:
             raise UsageError(f"tilt = {self.tilt}: the power that shares are taken to lies in [0, 1]")
-        if self.lag < 0 or (self.lag > 0) != (self.kind == "fixed_lag"):
-            raise UsageError(f"lag = {self.lag} with the decoder {self.kind}: fixed_lag needs 1 or more bars, the others none")
+        if self.lag < 0 or (self.lag > 0) != (self.kind in LATE_KINDS):
+            raise UsageError(
+                f"lag = {self.lag} with the decoder {self.kind}: fixed_lag and markov_lag need 1 or more bars, the others none"
+            )
         self.rule.thresholds(2)
 
     @property
@@ -84,10 +101,10 @@ class Decoder:
     def beliefs(self, probabilities: ArrayLike) -> Array:
         """What is believed of each bar ``(n, K)``, before anything is decided: ``probabilities`` after the filter.
 
-        Rows of `fixed_lag` speak of their own bar, ``lag`` bars later (the last ``lag`` rows are NaN); `raw`, `hysteresis` and paths leave
-        the probabilities as they are.
+        Rows of the late kinds speak of their own bar, ``lag`` bars later (the last ``lag`` rows are NaN); `raw`, `hysteresis` and paths
+        leave the probabilities as they are.
         """
-        return self._beliefs(self._checked(probabilities))
+        return self._beliefs(self.tilted(probabilities))
 
     def _beliefs(self, p: Array) -> Array:
         s, d = self.settings, self.durations
@@ -95,14 +112,18 @@ class Decoder:
             return markov_filter(evidence(p, d.share, s.power), d.share, d.transition())
         if s.kind == "duration":
             return duration_filter(evidence(p, d.share, s.power), d.share, d.follows, d.survival(d.longest))
-        if s.kind == "fixed_lag":
-            late = duration_lag(evidence(p, d.share, s.power), d.share, d.follows, d.survival(d.longest), s.lag)
+        if s.kind in LATE_KINDS:
+            heard = evidence(p, d.share, s.power)
+            if s.kind == "markov_lag":
+                late = fixed_lag(heard, d.share, d.transition(), s.lag)
+            else:
+                late = duration_lag(heard, d.share, d.follows, d.survival(d.longest), s.lag)
             return np.concatenate([late[s.lag :], np.full((min(s.lag, len(late)), len(d)), np.nan)])
         return p
 
     def decode(self, probabilities: ArrayLike) -> NDArray[np.int16]:
         """The label shown for each bar ``(n,)``, `UNLABELLED` where none can be."""
-        p, s, d = self._checked(probabilities), self.settings, self.durations
+        p, s, d = self.tilted(probabilities), self.settings, self.durations
         if s.kind in ("viterbi", "semi_markov"):
             heard = evidence(p, d.share, s.power)
             if s.kind == "viterbi":
@@ -111,10 +132,29 @@ class Decoder:
             live = np.log(np.maximum(d.survival(most)[:, :most], 1e-300))
             return semi_markov_path(heard, d.share, d.follows, d.log_mass(most), live)
         believed = self._beliefs(p)
-        if s.kind in ("raw", "fixed_lag"):
+        if s.kind == "raw" or s.kind in LATE_KINDS:
             known: NDArray[np.bool_] = np.asarray(np.isfinite(believed).all(axis=1))
             return np.where(known, np.argmax(np.where(known[:, None], believed, 0.0), axis=1), UNLABELLED).astype(np.int16)
         return hysteresis(believed, s.rule)
+
+    def late(self, lag: int) -> Decoder:
+        """The decoder that says the label of each bar ``lag`` bars later, from the same evidence; UsageError for one that is not causal.
+
+        After `duration` by durations, after the others by their Markov chain; what is left of flips is not held back by hysteresis.
+        """
+        s = self.settings
+        if not self.causal:
+            raise UsageError(f"the decoder {s.kind} looks further ahead than any lag: take a filtered one")
+        kind: DecoderKind = "fixed_lag" if s.kind == "duration" else "markov_lag"
+        power = s.power if s.kind in ("duration", "markov") else _LATE_POWER
+        return replace(self, settings=DecoderSettings(kind, tilt=s.tilt, power=power, lag=lag))
+
+    def at_close(self) -> Decoder:
+        """The filter of a late decoder, which says at each close what it believes so far; any other decoder itself."""
+        s = self.settings
+        if s.kind not in LATE_KINDS:
+            return self
+        return replace(self, settings=replace(s, kind="duration" if s.kind == "fixed_lag" else "markov", lag=0))
 
     def stream(self) -> DecoderStream:
         """The same bar by bar, to the bit; UsageError for a decoder that is not causal."""
@@ -139,7 +179,8 @@ class Decoder:
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"this is not a decoder ({error!r}): the bundle is damaged, seal it again") from error
 
-    def _checked(self, probabilities: ArrayLike) -> Array:
+    def tilted(self, probabilities: ArrayLike) -> Array:
+        """Checked probabilities ``(n, K)``, with rare labels weighed up by ``tilt``; DataError for another shape."""
         p = np.asarray(probabilities, np.float64)
         if p.ndim != 2 or p.shape[1] != len(self.labels):
             raise DataError(f"probabilities of shape {p.shape} cannot be decoded into {len(self.labels)} labels: give one column a label")
@@ -165,7 +206,7 @@ class DecoderStream:
     def push(self, probabilities: ArrayLike) -> tuple[int, Array]:
         """Hear one bar's probabilities ``(K,)``: the label shown now and what is believed of each."""
         s, d = self._decoder.settings, self._decoder.durations
-        p = self._decoder._checked(np.asarray(probabilities, np.float64)[None])
+        p = self._decoder.tilted(np.asarray(probabilities, np.float64)[None])
         said = p[0]
         if s.kind in ("markov", "duration"):
             row = evidence(p, d.share, s.power)[0]

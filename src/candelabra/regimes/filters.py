@@ -10,7 +10,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["duration_filter", "duration_lag", "duration_run", "duration_start", "evidence", "fixed_lag", "markov_filter", "markov_step"]
+__all__ = [
+    "duration_filter", "duration_lag", "duration_late", "duration_run", "duration_start", "evidence", "fixed_lag", "markov_filter",
+    "markov_late", "markov_step",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -53,30 +56,36 @@ def markov_filter(log_evidence: Array, start: Array, transition: Array) -> Array
 
 
 @njit(cache=True)
+def markov_late(filtered: Array, later: Array, transition: Array, out: Array) -> None:
+    """Chance ``out`` ``(K,)`` of each label at a bar, from the belief at its close and the evidence ``(lag, K)`` of the bars after it."""
+    lag, k = later.shape
+    back, before = np.ones(k), np.empty(k)
+    for s in range(lag - 1, -1, -1):
+        top = later[s].max()
+        total = 0.0
+        for i in range(k):
+            before[i] = 0.0
+            for j in range(k):
+                before[i] += transition[i, j] * np.exp(later[s, j] - top) * back[j]
+            total += before[i]
+        for i in range(k):
+            back[i] = before[i] / total
+    total = 0.0
+    for i in range(k):
+        out[i] = filtered[i] * back[i]
+        total += out[i]
+    for i in range(k):
+        out[i] /= total
+
+
+@njit(cache=True)
 def fixed_lag(log_evidence: Array, start: Array, transition: Array, lag: int) -> Array:
     """Chance ``(n, K)`` of each label at bar t - lag given all bars up to t, in row t; the first ``lag`` rows are NaN."""
     n, k = log_evidence.shape
     filtered = markov_filter(log_evidence, start, transition)
     out = np.full((n, k), np.nan)
-    back, before = np.empty(k), np.empty(k)
     for t in range(lag, n):
-        back[:] = 1.0
-        for s in range(t, t - lag, -1):
-            top = log_evidence[s].max()
-            total = 0.0
-            for i in range(k):
-                before[i] = 0.0
-                for j in range(k):
-                    before[i] += transition[i, j] * np.exp(log_evidence[s, j] - top) * back[j]
-                total += before[i]
-            for i in range(k):
-                back[i] = before[i] / total
-        total = 0.0
-        for i in range(k):
-            out[t, i] = filtered[t - lag, i] * back[i]
-            total += out[t, i]
-        for i in range(k):
-            out[t, i] /= total
+        markov_late(filtered[t - lag], log_evidence[t - lag + 1 : t + 1], transition, out[t])
     return out
 
 
@@ -170,6 +179,36 @@ def duration_filter(log_evidence: Array, start: Array, follows: Array, survival:
 
 
 @njit(cache=True)
+def duration_late(said: Array, ended: Array, belief: Array, factor: Array, place: Array, follows: Array, out: Array) -> None:
+    """`duration_lag` at one bar: from what is believed of it (``said``) to what is believed of the bar ``len(ended)`` before it.
+
+    ``ended`` ``(lag, K)``: as `duration_run` told it of the bars since, this one last; the state is that after this bar.
+    """
+    lag, k = ended.shape
+    longest = belief.shape[1]
+    source = np.empty((k, k))
+    out[:] = said
+    for d in range(min(lag, longest)):
+        at = (int(place[1]) + d) % longest
+        for j in range(k):
+            total = 0.0
+            for i in range(k):
+                source[i, j] = ended[lag - 1 - d, i] * follows[i, j]
+                total += source[i, j]
+            young = belief[j, at] * factor[j]
+            if total > 0.0:
+                out[j] -= young
+                for i in range(k):
+                    out[i] += young * source[i, j] / total
+    total = 0.0
+    for i in range(k):
+        out[i] = max(out[i], 0.0)
+        total += out[i]
+    for i in range(k):
+        out[i] /= total
+
+
+@njit(cache=True)
 def duration_lag(log_evidence: Array, start: Array, follows: Array, survival: Array, lag: int) -> Array:
     """Like `fixed_lag`, with the belief of `duration_filter`: exact where no segment is shorter than ``lag`` bars.
 
@@ -177,31 +216,10 @@ def duration_lag(log_evidence: Array, start: Array, follows: Array, survival: Ar
     within the lag is left out of account.
     """
     n, k = log_evidence.shape
-    longest = survival.shape[1] - 1
-    most = min(lag, longest)
     out, said, ended = np.full((n, k), np.nan), np.empty((n, k)), np.empty((n, k))
     belief, factor, place, leave = duration_start(start, survival)
-    source = np.empty((k, k))
     for t in range(n):
         duration_run(log_evidence[t : t + 1], belief, factor, place, leave, follows, said[t : t + 1], ended[t : t + 1])
-        if t < lag:
-            continue
-        out[t] = said[t]
-        for d in range(most):
-            at = (int(place[1]) + d) % longest
-            for j in range(k):
-                total = 0.0
-                for i in range(k):
-                    source[i, j] = ended[t - d, i] * follows[i, j]
-                    total += source[i, j]
-                young = belief[j, at] * factor[j]
-                if total > 0.0:
-                    out[t, j] -= young
-                    for i in range(k):
-                        out[t, i] += young * source[i, j] / total
-        total = 0.0
-        for i in range(k):
-            out[t, i] = max(out[t, i], 0.0)
-            total += out[t, i]
-        out[t] /= total
+        if t >= lag:
+            duration_late(said[t], ended[t - lag + 1 : t + 1], belief, factor, place, follows, out[t])
     return out

@@ -172,9 +172,8 @@ def read_regimes(
         d = decoder.durations
         beliefs = markov_smoother(evidence(p, d.share, decoder.settings.power), d.share, d.transition())
     if lag:
-        settings = replace(decoder.settings, kind="duration", lag=0)
         first = max(0, len(p) - lag)
-        beliefs[first:] = replace(decoder, settings=settings).beliefs(p)[first:]
+        beliefs[first:] = decoder.at_close().beliefs(p)[first:]
         known = np.asarray(np.isfinite(beliefs[first:]).all(axis=1))
         code[first:] = np.where(known, np.argmax(np.where(known[:, None], beliefs[first:], 0.0), axis=1), UNLABELLED)
     for column in (code, beliefs):

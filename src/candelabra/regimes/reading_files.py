@@ -36,7 +36,8 @@ Columns = dict[str, NDArray[Any]]
 def segment_columns(tables: Sequence[SegmentTable]) -> Columns:
     """Segments tables of several symbols and timeframes as one; UsageError when filtered and smoothed ones are mixed.
 
-    ``status`` is ``confirmed`` or ``provisional`` (see `SegmentTable`); ``next_<label>``: chance of each label to come after it.
+    ``status`` is ``confirmed`` or ``provisional`` (see `SegmentTable`); ``next_<label>``: chance of each label to come after it; ``lag``:
+    bars that labels are said late, as ``known_at`` tells.
     """
     words = _one_mode(tables)
     parts: list[Columns] = []
@@ -57,7 +58,7 @@ def segment_columns(tables: Sequence[SegmentTable]) -> Columns:
             "provisional_bars": one.waiting,
         }
         part |= _by_label("next", one.labels, one.next_probabilities, words)
-        parts.append(part | {"model": np.full(n, one.model), "mode": np.full(n, one.mode)})
+        parts.append(part | {"model": np.full(n, one.model), "mode": np.full(n, one.mode), "lag": np.full(n, one.lag)})
     return _stacked(parts)
 
 
@@ -84,7 +85,7 @@ def bar_columns(readings: Sequence[RegimeReading], across: Consistency | None = 
         if across is not None:
             own = (across.symbol, across.timeframes[0], len(across)) == (one.symbol, one.timeframe, n)
             part["across"] = across.words if own else np.full(n, "")
-        parts.append(part | {"model": np.full(n, one.model), "mode": np.full(n, one.mode)})
+        parts.append(part | {"model": np.full(n, one.model), "mode": np.full(n, one.mode), "lag": np.full(n, one.lag)})
     return _stacked(parts)
 
 

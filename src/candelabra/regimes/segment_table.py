@@ -28,7 +28,7 @@ class SegmentTable(Hindsight):
     shown, over the bars where it is known; ``next_probabilities`` ``(m, K)``: chance of each label to come after it; ``age``: candles that
     closed in it; ``expected_remaining``: further bars after ``end`` that the newest segment lasts on average, when nothing has ended it
     yet, NaN for all others; ``waiting``: how many of its last bars are still provisional; ``known_at`` int64 ms: when its last bar's label
-    was said for good (or will be).
+    was said for good (or will be); ``lag``: bars that every label of it is late.
 
     ``confirmed``: whether later candles leave the segment's beginning and label as they are. Of a filtered reading that holds of every
     segment as soon as it is shown, the newest one only grows. With a fixed lag it holds as soon as one of its bars is older than the lag:
@@ -52,6 +52,7 @@ class SegmentTable(Hindsight):
     known_at: NDArray[np.int64]
     mode: Mode
     model: str
+    lag: int = 0
 
     def __len__(self) -> int:
         return len(self.start)
@@ -112,4 +113,5 @@ def segment_rows(reading: RegimeReading, decoder: Decoder) -> SegmentTable:
         reading.said_at[stop - 1],
         reading.mode,
         reading.model,
+        reading.lag,
     )

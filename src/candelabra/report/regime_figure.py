@@ -127,7 +127,8 @@ def _told(band: BandView, k: int) -> list[str]:
     span = f"{digits.moment(int(band.start[k]))} to {digits.moment(int(band.end[k]))}"
     sure = f"{digits.count(int(band.age[k]), 'bar')}, probability {digits.fixed(float(band.mean_probability[k]), 2)}"
     low = f" (at least {digits.fixed(float(band.least_probability[k]), 2)})"
-    return [label(band.timeframe), span, sure + low + ("" if band.confirmed[k] else ", provisional")]
+    late = f", said {digits.count(band.lag, 'bar')} late" if band.lag else ""
+    return [label(band.timeframe) + late, span, sure + low + ("" if band.confirmed[k] else ", provisional")]
 
 
 def _candles(view: RegimeView, keep: slice) -> list[Spec]:

@@ -29,7 +29,10 @@ _TILTS: Final = (0.0, 0.3, 0.6)
 
 @dataclass(frozen=True)
 class DecoderTrial:
-    """One tried setting on validation: means over series, the delay over all their segments; ``excess`` over the bounds, 0 within them."""
+    """One tried setting on validation: means over series; ``excess`` over the bounds, 0 within them.
+
+    ``delay``: median over all segments that follow another, NaN where there is none.
+    """
 
     settings: DecoderSettings
     macro_f1: float
@@ -98,12 +101,12 @@ def _judge(
         return DecoderTrial(settings, 0.0, 0.0, float("inf"), float("inf"), float("inf"))
     flips = 1000 * sum(len(one.shown_pieces.boundaries) for one in judged) / sum(map(len, judged))
     delays = [detection_delays(one).median for one in judged]
-    delay = float(np.nanmedian(delays)) if np.isfinite(delays).any() else 0.0
+    delay = float(np.nanmedian(delays)) if np.isfinite(delays).any() else float("nan")
     excess = 0.0
     if settings.kind in CAUSAL_KINDS:
         if bounds.flips is not None:
             excess += max(0.0, flips / (bounds.margin * bounds.flips) - 1)
-        if bounds.delay is not None:
+        if bounds.delay is not None and np.isfinite(delay):
             excess += max(0.0, delay / max(bounds.margin * bounds.delay, 1e-9) - 1)
     f1, cover = np.mean([macro_f1(one, labels) for one in judged]), np.mean([covering(one) for one in judged])
     return DecoderTrial(settings, float(f1), float(cover), flips, delay, excess)

@@ -1,0 +1,50 @@
+"""A late decoder bar by bar: at each close, what is said for good of the bar some bars before."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from candelabra.errors import UsageError
+from candelabra.regimes.decoding import LATE_KINDS, Decoder
+from candelabra.regimes.filters import duration_late, duration_run, duration_start, evidence, markov_late, markov_step
+from candelabra.regimes.segmentation import UNLABELLED
+
+__all__ = ["LateStream"]
+
+
+class LateStream:
+    """A decoder of `LATE_KINDS` between two bars; equal to `Decoder.decode` and `Decoder.beliefs` to the bit. UsageError for another."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        s, d = decoder.settings, decoder.durations
+        if s.kind not in LATE_KINDS:
+            raise UsageError(f"the decoder {s.kind} has no lag: make a late one with Decoder.late, or run it with Decoder.stream")
+        self._decoder, self._heard, self._chain = decoder, 0, d.transition()
+        self._belief = d.share.copy()
+        self._ages = duration_start(d.share, d.survival(d.longest))
+        self._filtered = np.empty((s.lag + 1, len(d)))  # of the last bars, the newest last
+        self._later = np.empty((s.lag, len(d)))  # evidence, or chances of having ended, of the last bars
+
+    def push(self, probabilities: ArrayLike) -> tuple[int, NDArray[np.float64]]:
+        """Hear one bar's ``(K,)``: label and chances of the bar ``lag`` bars before; `UNLABELLED` and NaN until there is one."""
+        s, d = self._decoder.settings, self._decoder.durations
+        row = evidence(self._decoder.tilted(np.asarray(probabilities, np.float64)[None]), d.share, s.power)
+        said, ended = np.empty((1, len(d))), np.empty((1, len(d)))
+        if s.kind == "markov_lag":
+            markov_step(self._belief, row[0], self._chain, self._heard == 0)
+            said[0] = self._belief
+        else:
+            duration_run(row, *self._ages, d.follows, said, ended)
+        self._filtered = np.concatenate([self._filtered[1:], said])
+        self._later = np.concatenate([self._later[1:], row if s.kind == "markov_lag" else ended])
+        self._heard += 1
+        out = np.full(len(d), np.nan)
+        if self._heard <= s.lag:
+            return UNLABELLED, out
+        if s.kind == "markov_lag":
+            markov_late(self._filtered[0], self._later, self._chain, out)
+        else:
+            belief, factor, place, _ = self._ages
+            duration_late(said[0], self._later, belief, factor, place, d.follows, out)
+        return int(np.argmax(out)), out
