@@ -26,7 +26,7 @@ from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.regimes.reading import RegimeReading, read_regimes
 from candelabra.windows.alignment import asof_index
 
-__all__ = ["SOURCES", "Segmenter", "Source", "TimeframeReader", "chances", "network_chances"]
+__all__ = ["SOURCES", "Segmenter", "Source", "TimeframeReader", "chances", "geometric_mean", "network_chances"]
 
 Source = Literal["switching", "network", "mean"]
 SOURCES: Final[tuple[Source, ...]] = ("switching", "network", "mean")
@@ -127,5 +127,10 @@ def chances(source: Source, own: Candles, base: Candles, inputs: RegimeInputs, t
     if source == "switching":
         return heard
     believed = Decoder(DecoderSettings("duration"), model.labels, model.durations).beliefs(heard)
+    return geometric_mean(network, believed)
+
+
+def geometric_mean(network: Floats, believed: Floats) -> Floats:
+    """Of a network's chances and a filter's ``(n, K)``, as chances; NaN where one is unknown."""
     mean = np.exp(0.5 * (np.log(np.maximum(network, 1e-9)) + np.log(np.maximum(believed, 1e-9))))
     return np.asarray(mean / mean.sum(axis=1, keepdims=True))
