@@ -14,7 +14,7 @@ from candelabra.candles.resample import resample
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.errors import BundleError, DataError
 from candelabra.features.running import RunningWindows
-from candelabra.models.regime_features import SPANS, log_returns, multi_scale
+from candelabra.models.regime_features import SPANS, column_names, log_returns, multi_scale
 from candelabra.models.switching import SwitchingModel
 from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.windows.alignment import asof_index
@@ -41,6 +41,13 @@ class RegimeInputs:
     switching: Mapping[str, SwitchingModel]
     centre: Floats
     spread: Floats
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each column, in order."""
+        seen = [f"{what}({window})" for window in self.windows for what in ("seen move", "seen volatility")]
+        heard = [f"{tf} {what} {label}" for tf, one in self.switching.items() for what in ("alone", "believed") for label in one.labels]
+        return (*column_names(self.spans), *seen, *heard)
 
     def table(self, candles: Candles) -> NDArray[np.float32]:
         """Scaled inputs ``(n, C)`` of the base bars of one symbol; row t reads no bar that closes after bar t."""

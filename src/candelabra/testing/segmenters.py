@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from candelabra.candles.regime_markets import RegimeMarket, regime_market
 from candelabra.candles.timeframe import timeframe
-from candelabra.models.regime_inputs import candles_at, fit_regime_inputs
+from candelabra.models.regime_features import SPANS
+from candelabra.models.regime_inputs import WINDOWS, candles_at, fit_regime_inputs
 from candelabra.models.regime_tcn import KERNEL, Mode, RegimeTcn, TcnSettings
 from candelabra.models.segmenter import Segmenter, Source, TimeframeReader
 from candelabra.models.switching import SwitchingModel, SwitchingSettings, fit_switching
@@ -40,15 +41,17 @@ def example_segmenter(
     network: TcnSettings | None = None,
     networks: int = 2,
     seed: int = 0,
+    spans: Sequence[int] = SPANS,
+    windows: Sequence[int] = WINDOWS,
 ) -> Segmenter:
     """A segmenter of `example_regime_market`: switching models learned in a second, networks of random weights.
 
     ``readers``: source and decoder settings by timeframe; default: a timeframe for each source, and a decoder of each kind.
     """
     chosen = dict(readers or READERS)
-    labels, models = REGIME_LABELS, _switching()
+    labels, models = REGIME_LABELS, {name: model for name, model in _switching().items() if readers is None or name in readers}
     candles = example_regime_market().candles
-    inputs = fit_regime_inputs([candles], [np.arange(300, _TRAIN)], "1h", models)
+    inputs = fit_regime_inputs([candles], [np.arange(300, _TRAIN)], "1h", models, spans=spans, windows=windows)
     heads = dict.fromkeys(chosen, tuple(labels))
     width = len(inputs.centre)
     made = tuple(_network(width, network or TcnSettings(width=16, layers=5), heads, mode, seed + k) for k in range(networks))
