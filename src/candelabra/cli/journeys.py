@@ -92,8 +92,8 @@ def train(
             return train_labels(tree, folder=resume or folder, as_json=as_json, quiet=quiet)
     if (max_flips is not None or max_delay is not None) and not tree.regimes.labels:
         raise UsageError("--max-flips and --max-delay bound what is said of regimes: give their labels too, as in --labels FILE")
-    options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes, "--on-bad": on_bad}
-    options |= {"--since": since, "--until": until, "--start-from": start_from, "--labels": labels}
+    options: dict[str, Any] = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes}
+    options |= {"--on-bad": on_bad, "--since": since, "--until": until, "--start-from": start_from, "--labels": labels}
     options |= {"--max-flips": max_flips, "--max-delay": max_delay}
     with reporter(quiet=quiet) as progress, _resumable(folder):
         candles = read(tree, progress)

@@ -28,7 +28,10 @@ from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.regimes.reading import RegimeReading, read_regimes
 from candelabra.windows.alignment import asof_index
 
-__all__ = ["BaseStates", "Segmenter", "Source", "TimeframeReader", "chances", "joint_chances", "network_chances", "network_logits"]
+__all__ = [
+    "BaseStates", "Segmenter", "Source", "TimeframeReader", "chances", "geometric_mean", "joint_chances", "network_chances",
+    "network_logits",
+]  # fmt: skip
 
 Source = Literal["switching", "network", "mean", "joint"]
 """Where chances come from: a switching model, the convolution, the mean of both, or the convolution and the network that forecasts."""
@@ -191,5 +194,10 @@ def chances(source: Source, own: Candles, base: Candles, inputs: RegimeInputs, t
     if source == "switching":
         return heard
     believed = Decoder(DecoderSettings("duration"), model.labels, model.durations).beliefs(heard)
+    return geometric_mean(network, believed)
+
+
+def geometric_mean(network: Floats, believed: Floats) -> Floats:
+    """Of a network's chances and a filter's ``(n, K)``, as chances; NaN where one is unknown."""
     mean = np.exp(0.5 * (np.log(np.maximum(network, 1e-9)) + np.log(np.maximum(believed, 1e-9))))
     return np.asarray(mean / mean.sum(axis=1, keepdims=True))
