@@ -15,13 +15,14 @@ from candelabra.bundles.engines import OnnxNetwork, load_engine
 from candelabra.bundles.steps import NetworkSteps
 from candelabra.candles import REGIMES, Candles
 from candelabra.candles.regime_markets import RegimeMarket, regime_market
-from candelabra.errors import UsageError
+from candelabra.errors import DataError, UsageError
 from candelabra.features.scaling import ScalerSettings
 from candelabra.models import inputs
 from candelabra.models.base import FitData
 from candelabra.models.network import FittedNetwork, load, regime_states
 from candelabra.models.regime_tcn import TcnSettings
-from candelabra.models.segmenter import BaseStates
+from candelabra.models.segmenter import BaseStates, TimeframeReader
+from candelabra.models.segmenter_stream import SegmenterStream
 from candelabra.models.settings import ArmsSettings, Gpt2Settings
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.segmentation import Segmentation
@@ -169,6 +170,23 @@ def test_the_corrected_convolution_is_weighed_with_the_others(alone: RegimeFit) 
     fit = fit_segmenter(labels_of(MARKET), network=alone, states=[states])
     assert {c.source for c in fit.choices} == {"network", "joint"}  # too few segments for a switching model
     assert fit.network is alone
+
+
+def test_candle_by_candle_the_corrected_convolution_says_what_it_says_of_the_history(alone: RegimeFit) -> None:
+    bars = MARKET.candles.rows(slice(0, 1_500))
+    random = np.random.default_rng(0)
+    states = BaseStates(bars.close_time, random.normal(size=(len(bars), 5)).astype(np.float32))
+    segmenter = fit_segmenter(labels_of(MARKET), network=alone).segmenter
+    readers = {name: TimeframeReader("joint", one.decoder) for name, one in segmenter.readers.items()}
+    segmenter = replace(segmenter, readers=readers, ask=lambda _: states)
+    whole = segmenter.regimes(bars)["1h"]
+    stream = SegmenterStream(segmenter, bars.rows(slice(0, 1_400)), states.logits[:1_400])
+    for k in range(1_400, 1_500):
+        (bar,) = stream.push(bars.rows(slice(k, k + 1)), states.logits[k : k + 1])
+        np.testing.assert_allclose(bar.probabilities, whole.probabilities[k], rtol=1e-5, atol=1e-6)
+        assert bar.label == whole.labels[whole.code[k]]
+    with pytest.raises(DataError, match=r"need states \(1, 5\) of the network that forecasts: got none"):
+        stream.push(MARKET.candles.rows(slice(1_500, 1_501)))
 
 
 def test_gpt2_says_that_it_learns_no_regimes(alone: RegimeFit) -> None:

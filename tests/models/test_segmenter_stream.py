@@ -21,7 +21,6 @@ from candelabra.features.running import RunningWindows
 from candelabra.models.regime_features import multi_scale
 from candelabra.models.regime_inputs import RegimeInputs, glances
 from candelabra.models.regime_tcn import TcnSettings
-from candelabra.models.segmenter import Segmenter
 from candelabra.models.segmenter_stream import RegimeBar, SegmenterStream
 from candelabra.regimes.decoding import DecoderSettings
 from candelabra.regimes.reading import RegimeReading
@@ -163,22 +162,6 @@ def test_subscribers_hear_of_changes_as_the_labels_change(tmp_path: Path) -> Non
     stream.push(candles.rows(slice(1_200, 1_300)))
     assert len(heard) == len(want)
     assert stream.newest["1h"].close_ms == int(candles.close_time[1_299])
-
-
-def test_further_columns_are_read_beside_the_table() -> None:
-    random = np.random.default_rng(0)
-    states = random.normal(0, 1, (len(MARKET), 3)).astype(np.float32)
-    plain = example_segmenter({"1h": ("network", DecoderSettings("markov"))}, networks=1)
-    network = plain.networks[0]
-    wide = np.concatenate([network.weights["embed.weight"], random.normal(0, 1, (16, 3)).astype(np.float32)], axis=1)
-    wider = type(network)(network.settings, network.mode, network.heads, {**network.weights, "embed.weight": wide})
-    segmenter = Segmenter("filtered", plain.inputs, (wider,), plain.readers)
-    stream = SegmenterStream(segmenter, MARKET.rows(slice(0, 600)), states[:600])
-    told = [bar.chances for k in range(600, 700) for bar in stream.push(MARKET.rows(slice(k, k + 1)), states[k : k + 1])]
-    want = wider.probabilities(np.concatenate([plain.inputs.table(MARKET), states], axis=1))["1h"]
-    np.testing.assert_allclose(told, want[600:700], atol=1e-5)
-    with pytest.raises(DataError, match="give a row to each bar"):
-        stream.push(MARKET.rows(slice(700, 701)), states[:2])
 
 
 def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:

@@ -107,8 +107,8 @@ class _Reader:
 class SegmenterStream:
     """One symbol, followed: candles in as they close, a `RegimeBar` out for every bar that closed with them; for one thread.
 
-    ``history``: candles so far, of the base timeframe or finer; those pushed later are of the same timeframe. ``states`` ``(n, S)``: for a
-    network that reads further columns behind the table, a row for each base bar.
+    ``history``: candles so far, of the base timeframe or finer; those pushed later are of the same timeframe. ``states`` ``(n, R)``: how a
+    network that forecasts corrects the logits at each base bar, where the segmenter `asks_states` (`NetworkSteps.regimes`).
     """
 
     def __init__(self, segmenter: Segmenter, history: Candles | None = None, states: NDArray[np.float32] | None = None) -> None:
@@ -221,13 +221,14 @@ class SegmenterStream:
         base = self._forming[base_name].push(candles)
         closed = {name: base if name == base_name else self._forming[name].push(base) for name in self._forming}
         heard = self._inputs.hear(closed)
-        told = self._network_chances(base, closed, heard, states) if len(base) and self._asks else {}
+        told, joint = self._network_chances(base, closed, heard, states) if len(base) and self._asks else ({}, {})
         bars = []
         for name, reader in self._readers.items():
             own = closed[name]
             if not len(own):
                 continue
-            p = _chances(reader, own, base, heard.get(name), told.get(name))
+            said = joint.get(name) if reader.source == "joint" else told.get(name)
+            p = _chances(reader, own, base, heard.get(name), said)
             if tell:
                 bars += reader.read(own, p)
             else:
@@ -238,17 +239,25 @@ class SegmenterStream:
 
     def _network_chances(
         self, base: Candles, closed: Mapping[str, Candles], heard: Mapping[str, Heard], states: NDArray[np.float32] | None
-    ) -> dict[str, Floats]:
-        """Mean chances of the networks at new base bars, by timeframe name."""
-        table = self._inputs.table(base, closed, heard)
-        if states is not None:
-            if states.ndim != 2 or len(states) != len(base):
-                raise DataError(f"states of shape {states.shape} for {len(base)} {base.timeframe} bars: give a row to each bar")
-            table = np.concatenate([table, states.astype(np.float32)], axis=1)
+    ) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """Mean chances of the networks at new base bars, by timeframe name, and those as the network that forecasts corrects them."""
+        heads = self._segmenter.networks[0].heads if self._networks else {}
+        table = self._inputs.table(base, closed, heard)  # once: it remembers
         told = [network.push(table) for network in self._networks]
+        joint: dict[str, Floats] = {}
+        if self._segmenter.asks_states:
+            width, at = sum(map(len, heads.values())) + len(heads), 0
+            if states is None or states.shape != (len(base), width):
+                got = "none" if states is None else f"an array of shape {states.shape}"
+                bars = f"{len(base)} {base.timeframe} bars"
+                raise DataError(f"{bars} need states ({len(base)}, {width}) of the network that forecasts: got {got}")
+            for name, labels in heads.items():
+                logits = np.mean([np.log(np.maximum(one[name], 1e-300)) for one in told], axis=0) + states[:, at : at + len(labels)]
+                chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+                joint[name], at = chances / chances.sum(axis=1, keepdims=True), at + len(labels)
         if len(told) < 2:
-            return told[0] if told else {}
-        return {name: np.mean([one[name] for one in told], axis=0) for name in told[0]}
+            return told[0] if told else {}, joint
+        return {name: np.mean([one[name] for one in told], axis=0) for name in told[0]}, joint
 
     def _announce(self, bars: list[RegimeBar]) -> None:
         """Send the bars to the chart, those that closed together as one event."""
@@ -290,7 +299,7 @@ def _chances(reader: _Reader, own: Candles, base: Candles, heard: Heard | None, 
         place = asof_index(own.close_time, base.close_time)
         fits = (place >= 0) & (base.close_time[np.maximum(place, 0)] == own.close_time)
         network[fits] = told[place[fits]]
-    if reader.source == "network":
+    if reader.source in ("network", "joint"):
         return network
     assert heard is not None
     return geometric_mean(network, heard.believed)
