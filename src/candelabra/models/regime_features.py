@@ -14,11 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.candles.frame import Candles
-from candelabra.features.kernels import window_max, window_min, window_sum
+from candelabra.features.kernels import window_max, window_median, window_min, window_sum
 
-__all__ = ["SPANS", "column_names", "log_returns", "multi_scale", "slow_level"]
+__all__ = ["REFERENCE", "SPANS", "WINDOWS", "column_names", "glances", "log_returns", "multi_scale", "slow_level"]
 
 SPANS: Final = (1, 5, 15, 30, 60, 120, 240)
+WINDOWS: Final = (6, 12, 24, 36, 48, 72, 144)
+REFERENCE: Final = 4_320
+"""Bars whose median volatility is taken for usual."""
+
 LEVEL_SPAN: Final = 20_000  # a level that follows regimes hides them: 1,000 bars cost 0.045 of macro-F1 on the benchmark markets
 _KINDS: Final = ("move", "volatility", "z", "efficiency", "evenness", "position")
 _LEAST: Final = 1e-12
@@ -68,3 +72,22 @@ def multi_scale(candles: Candles, spans: Sequence[int] = SPANS) -> NDArray[np.fl
             np.where(top > bottom, (2 * price - top - bottom) / np.maximum(top - bottom, _LEAST), 0.0),
         ]
     return np.stack(columns, 1).astype(np.float32)
+
+
+def glances(candles: Candles, windows: Sequence[int] = WINDOWS, reference: int = REFERENCE) -> Floats:
+    """What a chart reader sees over each window, ``(n, 2 windows)``: the return in standard errors, and log volatility over its usual one.
+
+    The usual one is the median over the ``reference`` bars up to the bar, from every half window.
+    """
+    r = log_returns(candles)
+    out = []
+    for window in windows:
+        count = np.minimum(np.arange(1, len(r) + 1), window)
+        squares = np.maximum(window_sum(r * r, window), 1e-18)
+        size = np.sqrt(squares / count)
+        every = max(window // 2, 1)
+        samples = window_median(np.ascontiguousarray(size[window - 1 :: every]), max(reference // every, 1))
+        place = (np.arange(len(r)) - (window - 1)) // every
+        usual = np.where(place >= 0, samples[np.maximum(place, 0)], size) if len(samples) else size
+        out += [window_sum(r, window) / np.sqrt(squares), np.log(size / usual)]
+    return np.stack(out, 1)

@@ -1,4 +1,4 @@
-"""`Segmenter`: regimes at several timeframes from candles: switching models and networks, and a decoder for each timeframe; no torch.
+"""`Segmenter`: regimes at several timeframes from candles: switching and logistic models, networks, a decoder a timeframe; no torch.
 
 One segmenter has one mode and its own files. `filtered`: what is said of a bar at its close stays. `smoothed`: both sides of a bar are
 read, for charts and for labelling; what it says is `Hindsight`.
@@ -26,10 +26,13 @@ from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.regimes.reading import RegimeReading, read_regimes
 from candelabra.windows.alignment import asof_index
 
-__all__ = ["SOURCES", "Segmenter", "Source", "TimeframeReader", "chances", "network_chances"]
+__all__ = ["OF_FEW_NUMBERS", "SOURCES", "Segmenter", "Source", "TimeframeReader", "chances", "network_chances"]
 
-Source = Literal["switching", "network", "mean"]
-SOURCES: Final[tuple[Source, ...]] = ("switching", "network", "mean")
+Source = Literal["switching", "logistic", "network", "mean"]
+SOURCES: Final[tuple[Source, ...]] = ("switching", "logistic", "network", "mean")
+OF_FEW_NUMBERS: Final[tuple[Source, ...]] = ("switching", "logistic")
+"""Sources that need no network, and can be judged on the bars they were fitted on: they have too few numbers to know them by heart."""
+
 Floats = NDArray[np.float64]
 _FORMAT: Final = 1
 _FILE: Final = "regimes.json"
@@ -65,7 +68,7 @@ class Segmenter:
         base = candles_at(candles, self.inputs.base)
         if not len(base):
             raise DataError(f"{candles.symbol} has no closed {self.base} bar: give more candles")
-        needed = any(reader.source != "switching" for reader in self.readers.values())
+        needed = any(reader.source not in OF_FEW_NUMBERS for reader in self.readers.values())
         told = network_chances(self.networks, self.inputs, base) if needed else {}
         found: dict[str, RegimeReading] = {}
         for name, reader in self.readers.items():
@@ -114,6 +117,8 @@ def chances(source: Source, own: Candles, base: Candles, inputs: RegimeInputs, t
 
     ``told``: the networks' at base bars. A bar of ``own`` that closes where no base bar does is unknown.
     """
+    if source == "logistic":
+        return inputs.logistic[name].probabilities(own)
     network = np.full((len(own), labels), np.nan)
     if source != "switching":
         assert told is not None

@@ -15,6 +15,7 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.errors import DataError
 from candelabra.models.regime_inputs import RegimeInputs, candles_at, fit_regime_inputs
+from candelabra.models.regime_logistic import RegimeLogistic, fit_regime_logistic
 from candelabra.models.regime_tcn import Mode, RegimeTcn, TcnSettings
 from candelabra.models.switching import SwitchingModel, SwitchingSettings, fit_switching
 from candelabra.regimes.durations import DurationModel, fit_durations
@@ -110,7 +111,7 @@ def fit_regime_network(
     chosen, loop = settings or TcnSettings(), training or regime_training()
     torch.set_num_threads(loop.threads or 1)
     own = {name: _own_codes(data, name) for name in data.segmentations}
-    heads, heard, durations = {}, {}, {}
+    heads, heard, seen, durations = {}, {}, {}, {}
     for name, codes in own.items():
         counts = np.bincount(np.concatenate([c[c >= 0] for c in codes]).astype(np.int64), minlength=len(data.labels))
         kept = [k for k, count in enumerate(counts) if count >= 2]
@@ -127,8 +128,10 @@ def fit_regime_network(
         durations[name] = fit_durations(own[name], len(kept))
         if durations[name].segments >= _SWITCHING_SEGMENTS:
             heard[name] = _switching(data, name, own[name], heads[name], switching)
+        if mode == "filtered":  # who sees what comes after a bar has no use for what a chart reader saw before it
+            seen[name] = _logistic(data, name, own[name], heads[name])
     train_rows = [np.flatnonzero(c.close_time <= data.train_end_ms) for c in data.candles]
-    inputs = fit_regime_inputs(data.candles, train_rows, data.base, heard)
+    inputs = fit_regime_inputs(data.candles, train_rows, data.base, heard, seen)
     tables = [inputs.table(c) for c in data.candles]
     truths: dict[str, list[NDArray[np.int16]]] = {name: [] for name in heads}
     parts, ranges = [], []
@@ -172,9 +175,18 @@ def _own_codes(data: RegimeData, name: str) -> list[NDArray[np.int16]]:
 def _switching(
     data: RegimeData, name: str, codes: Sequence[NDArray[np.int16]], words: tuple[str, ...], settings: SwitchingSettings | None
 ) -> SwitchingModel:
+    return fit_switching(*_labelled(data, name, codes), words, settings)
+
+
+def _logistic(data: RegimeData, name: str, codes: Sequence[NDArray[np.int16]], words: tuple[str, ...]) -> RegimeLogistic:
+    return fit_regime_logistic(*_labelled(data, name, codes), len(words))
+
+
+def _labelled(data: RegimeData, name: str, codes: Sequence[NDArray[np.int16]]) -> tuple[list[Candles], list[NDArray[np.int16]]]:
+    """A timeframe's own candles of the training range, and their codes, of the symbols that have labels there."""
     cut = [candles_at(c, timeframe(name)).rows(slice(0, len(code))) for c, code in zip(data.candles, codes, strict=True)]
     there = [(c, code) for c, code in zip(cut, codes, strict=True) if (code >= 0).any()]
-    return fit_switching([c for c, _ in there], [code for _, code in there], words, settings)
+    return [c for c, _ in there], [code for _, code in there]
 
 
 def _targets(
