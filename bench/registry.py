@@ -23,6 +23,8 @@ MODULES = (
     "regimes",
     "segmentation",
     "regime_segmenter",
+    "regime_real",
+    "regime_nested",
     "anomalies",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
