@@ -67,6 +67,20 @@ def test_fewer_segments_are_believed_less(markets: tuple[RegimeMarket, ...]) -> 
     assert np.abs(few.weights[:-1]).sum() < 0.5 * np.abs(usual.weights[:-1]).sum()
 
 
+def test_of_few_segments_falls_are_learned_from_rises(markets: tuple[RegimeMarket, ...]) -> None:
+    c, code = markets[0].candles.rows(slice(0, LEARN)), markets[0].regime[:LEARN].astype(np.int16)
+    turned = type(c).of(c.symbol, c.timeframe, c.open_time, 1 / c.open, 1 / c.low, 1 / c.high, 1 / c.close, c.volume)
+    always = LogisticSettings(mirrored=10_000)
+    made = fit_regime_logistic([c], [code], 4, always, opposite=(0, 1))
+    np.testing.assert_allclose(made.probabilities(turned)[:, [1, 0, 2, 3]], made.probabilities(c), atol=1e-3)
+    never = (
+        fit_regime_logistic([c], [code], 4, LogisticSettings(mirrored=0), opposite=(0, 1)),
+        fit_regime_logistic([c], [code], 4, always),
+    )
+    for one in never:
+        assert np.abs(one.probabilities(turned)[:, [1, 0, 2, 3]] - one.probabilities(c)).max() > 0.05
+
+
 def test_unlabelled_bars_teach_nothing(markets: tuple[RegimeMarket, ...]) -> None:
     c, code = markets[0].candles, markets[0].regime.astype(np.int16)
     hidden = np.where(np.arange(len(code)) < LEARN, code, -1)

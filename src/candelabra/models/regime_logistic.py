@@ -5,6 +5,7 @@ Decisions:
   hinges so that thresholds can be told: the numbers of a trailing-window rule, but of seven windows at once and with chances for an answer;
 - some hundred weights held to 0 by a ridge, the more the fewer segments there are: a network of fifty thousand needs more segments than a
   market has in years (BTC 1h: 160 in two years; boosted trees on all spans overfit those too);
+- where there are very few segments, bullish and bearish ones are learned from each other's mirror image too: one of five says little;
 - causal by construction; everything is fitted on the bars handed in.
 """
 
@@ -32,13 +33,15 @@ _LEAST: Final = 1e-6
 @dataclass(frozen=True)
 class LogisticSettings:
     """``windows`` in bars of the timeframe; ``ridge`` on scaled weights, with fewer than ``segments`` training segments in proportion more;
-    at most ``rows`` training bars, evenly spread (neighbours say nearly the same); ``iterations`` of the optimiser.
+    with fewer than ``mirrored`` opposite labels learn from each other's mirror image; at most ``rows`` training bars, evenly spread
+    (neighbours say nearly the same); ``iterations`` of the optimiser.
     """
 
     windows: tuple[int, ...] = WINDOWS
     reference: int = REFERENCE
     ridge: float = 0.1
     segments: int = 40
+    mirrored: int = 30
     rows: int = 30_000
     iterations: int = 200
 
@@ -91,11 +94,17 @@ class RegimeLogistic:
 
 
 def fit_regime_logistic(
-    candles: Sequence[Candles], codes: Sequence[ArrayLike], labels: int, settings: LogisticSettings | None = None
+    candles: Sequence[Candles],
+    codes: Sequence[ArrayLike],
+    labels: int,
+    settings: LogisticSettings | None = None,
+    *,
+    opposite: tuple[int, int] | None = None,
 ) -> RegimeLogistic:
     """The likeliest weights under the ridge, from candles that end with the learning range and codes of their bars (below 0: unlabelled).
 
-    DataError where codes do not fit, or fewer than two labels are seen.
+    ``opposite``: codes of the two labels that change places when prices fall instead of rising. DataError where codes do not fit, or fewer
+    than two labels are seen.
     """
     from scipy.optimize import minimize
 
@@ -107,9 +116,13 @@ def fit_regime_logistic(
         raise DataError("the learning range has one label alone: a regime is told from another; hand in labels of two or more")
     every = max(1, -(-len(code) // chosen.rows))
     table, code = table[::every], code[::every]
+    segments = sum(int((runs(t)[2] >= 0).sum()) for t in truth)
+    if opposite is not None and segments < chosen.mirrored:
+        swap = np.arange(labels)
+        swap[list(opposite)] = swap[list(opposite)][::-1]
+        table, code = np.concatenate([table, _mirrored(table)]), np.concatenate([code, swap[code]])
     centre, spread = table.mean(0), np.maximum(table.std(0), _LEAST)
     x = _scaled(table, centre, spread)
-    segments = sum(int((runs(t)[2] >= 0).sum()) for t in truth)
     ridge = chosen.ridge * max(1.0, chosen.segments / segments)
     wanted = np.eye(labels)[code]
 
@@ -134,6 +147,12 @@ def _columns(candles: Candles, windows: Sequence[int], reference: int) -> Floats
     z, v = np.clip(seen[:, 0::2], -4.0, 4.0), np.clip(seen[:, 1::2], -2.0, 2.0)
     parts = (z, np.abs(z), np.maximum(z - 1, 0.0), np.maximum(-z - 1, 0.0), v, np.maximum(v - 0.4, 0.0))
     return np.concatenate(parts, axis=1)
+
+
+def _mirrored(table: Floats) -> Floats:
+    """The columns of the same candles with every return turned round."""
+    z, size, above, below, *volatility = np.split(table, _KINDS, axis=1)
+    return np.concatenate([-z, size, below, above, *volatility], axis=1)
 
 
 def _scaled(table: Floats, centre: Floats, spread: Floats) -> Floats:

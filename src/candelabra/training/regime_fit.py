@@ -179,7 +179,8 @@ def _switching(
 
 
 def _logistic(data: RegimeData, name: str, codes: Sequence[NDArray[np.int16]], words: tuple[str, ...]) -> RegimeLogistic:
-    return fit_regime_logistic(*_labelled(data, name, codes), len(words))
+    opposite = (words.index("bullish"), words.index("bearish")) if {"bullish", "bearish"} <= set(words) else None
+    return fit_regime_logistic(*_labelled(data, name, codes), len(words), opposite=opposite)
 
 
 def _labelled(data: RegimeData, name: str, codes: Sequence[NDArray[np.int16]]) -> tuple[list[Candles], list[NDArray[np.int16]]]:
