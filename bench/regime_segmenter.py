@@ -7,7 +7,7 @@ oracle's are decoded by the same rule, tuned on the same validation bars. Market
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -27,30 +27,57 @@ from candelabra.regimes.segmentation import Segmentation
 from candelabra.training.decoder_choice import Bounds, choose_decoder
 
 SEEDS = 3
-_OTHERS = 9
 
 Codes = NDArray[np.int16]
+Figures = dict[str, NDArray[np.float64]]
+"""By name, ``(markets,)`` each."""
+
+_UNITS = {
+    "macro_f1": "macro-F1",
+    "covering": "covering",
+    "boundary_f1_5": "boundary F1 at 5 %",
+    "flips": "flips in 1,000 bars",
+    "delay_median": "bars of delay, median",
+}
 
 
 def _seal(on: Ground) -> str:
     return digest(*(m.regime for m in on.markets), *(m.returns for m in on.markets), digits=6)
 
 
-def _judge(on: Ground, shown: Sequence[Codes], lag: int = 0) -> dict[str, float]:
-    """Means over markets of the test range; the delay is the median over all its segments' markets."""
+def _judge(on: Ground, shown: Sequence[Codes], lag: int = 0) -> Figures:
+    """Figures of each market on the test range."""
     scores = [
         segment_scores(m.regime[on.learn : len(m.regime) - lag], s[on.learn : len(m.regime) - lag], labels=4)
         for m, s in zip(on.markets, shown, strict=True)
     ]
-    figures = ("macro_f1", "covering", "boundary_f1_5", "flips", "delay_median")
-    means = {name: float(np.mean([getattr(one, name) for one in scores])) for name in figures}
-    return means | {"delay_median": float(np.median([one.delay_median for one in scores]))}
+    return {name: np.array([getattr(one, name) for one in scores], np.float64) for name in _UNITS}
 
 
-def _readings(figures: dict[str, float], name: str = "") -> dict[str, Reading]:
-    units = {"macro_f1": "macro-F1", "covering": "covering", "boundary_f1_5": "boundary F1 at 5 %", "flips": "flips in 1,000 bars"}
-    units |= {"delay_median": "bars of delay, median"}
-    return {f"{name}/{figure}".strip("/"): Reading(value, units[figure]) for figure, value in figures.items()}
+def _readings(seeds: Sequence[Figures], name: str = "") -> dict[str, Reading]:
+    """Each figure as a mean over seeds and markets (of the delay a market: the median over markets), with a 95 % interval over markets."""
+    found = {}
+    for figure, unit in _UNITS.items():
+        values = np.mean([one[figure] for one in seeds], axis=0)
+        low, high = over_markets(values, _middle(figure))
+        note = f"[{low:.3f}, {high:.3f}] over {len(values)} markets, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+        found[f"{name}/{figure}".strip("/")] = Reading(float(_middle(figure)(values, axis=-1)), unit, note=note)
+    return found
+
+
+def _middle(figure: str) -> Callable[..., Any]:
+    return np.median if figure == "delay_median" else np.mean
+
+
+def over_markets(values: NDArray[np.float64], middle: Callable[..., Any] = np.mean, resamples: int = 2_000) -> tuple[float, float]:
+    """A 95 % bootstrap interval of the mean (or another ``middle``) of figures ``(markets,)``: whole markets are drawn.
+
+    >>> over_markets(np.array([0.5, 0.5, 0.5]))
+    (0.5, 0.5)
+    """
+    drawn = values[np.random.default_rng(0).integers(0, len(values), (resamples, len(values)))]
+    low, high = np.percentile(middle(drawn, axis=1), (2.5, 97.5))
+    return float(low), float(high)
 
 
 @cache
@@ -68,7 +95,7 @@ def _candelabra(small: bool) -> dict[str, Reading]:
     from candelabra.training.segmenter_fit import fit_segmenter
 
     on, bounds = ground(small), Bounds(FLIPS, DELAY)
-    found: dict[str, list[dict[str, float]]] = {"filtered": [], "lag": [], "smoothed": [], "one market": []}
+    found: dict[str, list[Figures]] = {"filtered": [], "lag": [], "smoothed": [], "one market": []}
     sources = []
     cost = 0.0
     for seed in range(1 if small else SEEDS):
@@ -87,8 +114,8 @@ def _candelabra(small: bool) -> dict[str, Reading]:
         found["one market"].append(_judge(others, [alone.regimes(m.candles)["1h"].code for m in others.markets]))
         sources.append(f"{filtered.readers['1h'].source}, {smoothed.readers['1h'].source}, {alone.readers['1h'].source}")
     readings = {"": Reading(float(np.mean([f["macro_f1"] for f in found["filtered"]])), "macro-F1", _seal(on), "; ".join(sources))}
-    for name, rows in found.items():
-        readings |= _readings({figure: float(np.mean([row[figure] for row in rows])) for figure in rows[0]}, name)
+    for name, seeds in found.items():
+        readings |= _readings(seeds, name)
     return readings | {
         "cost": Reading(cost, "CPU s for 100k bars"),
         "bar": Reading(_new_bar(filtered, on.markets[0].candles), "CPU ms a new bar"),
@@ -117,9 +144,9 @@ def _oracle(small: bool) -> dict[str, Reading]:
     )  # fmt: skip
     filtered = _judge(on, [decoder.decode(p) for p in told])
     late = [np.argmax(np.nan_to_num(oracle_lagged(m, LAG)), 1).astype(np.int16) for m in on.markets]
-    readings = {"": Reading(filtered["macro_f1"], "macro-F1", _seal(on), "true parameters, true variance factor")}
-    readings |= _readings(filtered, "filtered") | _readings(_judge(on, late, LAG), "lag")
-    return readings | _readings(_judge(on, [oracle_viterbi(m).astype(np.int16) for m in on.markets]), "smoothed")
+    readings = {"": Reading(float(filtered["macro_f1"].mean()), "macro-F1", _seal(on), "true parameters, true variance factor")}
+    readings |= _readings([filtered], "filtered") | _readings([_judge(on, late, LAG)], "lag")
+    return readings | _readings([_judge(on, [oracle_viterbi(m).astype(np.int16) for m in on.markets])], "smoothed")
 
 
 def _share(figure: str) -> Any:
@@ -147,5 +174,6 @@ SEGMENTER = Item(
         Goal("candelabra", "bar", _own("bar"), "<= 1", absolute=True),
     ),
     reference="oracle",
+    rounds=1,  # seeds are inside
 )
 ITEMS = (SEGMENTER,)

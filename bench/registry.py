@@ -24,6 +24,8 @@ MODULES = (
     "segmentation",
     "regime_segmenter",
     "regime_joint",
+    "regime_real",
+    "regime_nested",
     "anomalies",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""

@@ -17,13 +17,15 @@ from candelabra.candles.resample import resample
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.models.regime_memory import SAME, SAME_ALONE
 from candelabra.models.regime_tcn import TcnSettings
-from candelabra.models.segmenter import Segmenter, TimeframeReader, network_chances
+from candelabra.models.segmenter import Segmenter, Source, TimeframeReader, network_chances
 from candelabra.models.switching import SwitchingSettings
-from candelabra.regimes.decoding import DecoderSettings
+from candelabra.regimes.decoding import Decoder, DecoderSettings
+from candelabra.regimes.durations import fit_durations
 from candelabra.regimes.reading import LaggedReading, SmoothedReading
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.training import segmenter_fit
 from candelabra.training.bounds_notes import bounds_notes
+from candelabra.training.decoder_choice import DecoderTrial
 from candelabra.training.regime_fit import RegimeData, regime_training
 from candelabra.training.regime_network import TcnNetwork
 from candelabra.training.regime_settings import Bounds
@@ -77,8 +79,12 @@ def test_it_says_more_than_the_commonest_label_at_every_timeframe(fits: dict[str
         refuse_hindsight("a rule", one)
 
 
-def test_nothing_later_moves_what_was_said(fits: dict[str, SegmenterFit]) -> None:
+@pytest.mark.parametrize("source", ["logistic", "network", None])
+def test_nothing_later_moves_what_was_said(fits: dict[str, SegmenterFit], source: Source | None) -> None:
     segmenter, candles = fits["filtered"].segmenter, MARKET.candles
+    if source is not None:  # there are too few segments for a switching model here
+        readers = {name: TimeframeReader(source, one.decoder) for name, one in segmenter.readers.items()}
+        segmenter = Segmenter("filtered", segmenter.inputs, segmenter.networks, readers)
     whole = segmenter.regimes(candles)
     for cut in (2_000, 3_001, 5_500):
         early = segmenter.regimes(candles.rows(slice(0, cut)))
@@ -275,3 +281,34 @@ def test_no_candle_that_closes_after_validation_is_there_when_a_decoder_is_chose
     monkeypatch.setattr(segmenter_fit, "network_chances", watched)
     fit_segmenter(data, SMALL, training(1), mode=mode, switching=QUICK)  # type: ignore[arg-type]
     assert newest == [data.validation_end_ms]
+
+
+def shown_by(source: Source, shown: np.ndarray, worth: float) -> segmenter_fit._Tried:
+    trial = DecoderTrial(DecoderSettings("hysteresis"), worth, worth, 1.0, 1.0, 0.0)
+    decoder = Decoder(DecoderSettings("hysteresis"), REGIMES, fit_durations([MARKET.regime.astype(np.int16)], len(REGIMES)))
+    return segmenter_fit._Tried(segmenter_fit.Choice("1h", source, trial), decoder, trial, [shown])
+
+
+def test_a_network_must_be_clearly_better_than_what_has_few_numbers() -> None:
+    truth = np.repeat(np.tile([0, 1, 2, 3], 12), 50).astype(np.int16)
+    rng = np.random.default_rng(0)
+    often, seldom = ((np.where(rng.random(len(truth)) < p, (truth + 1) % 4, truth)).astype(np.int16) for p in (0.4, 0.1))
+    plain, rich = shown_by("logistic", often, 0.6), shown_by("network", seldom, 0.9)
+    assert segmenter_fit._preferred([plain, rich], [truth], "filtered") is rich
+    assert segmenter_fit._preferred([plain, rich], [truth], "smoothed") is rich
+    alike = shown_by("network", np.roll(often, 1), 0.9)  # as good, to its own validation better
+    assert segmenter_fit._preferred([plain, alike], [truth], "filtered") is plain
+    assert segmenter_fit._preferred([plain, alike], [truth], "smoothed") is alike
+    few = slice(0, 600)  # twelve segments cannot tell
+    short = [shown_by(one.choice.source, one.shown[0][few], one.choice.trial.macro_f1) for one in (plain, rich)]
+    assert segmenter_fit._preferred(short, [truth[few]], "filtered") is short[0]
+    assert segmenter_fit._preferred([rich], [truth], "filtered") is rich
+
+
+def test_macro_f1_is_not_sold_for_calm() -> None:
+    calm, right = (DecoderTrial(DecoderSettings("raw"), *figures, 1.0, 1.0, 0.0, emphasis=8.0) for figures in ((0.45, 0.6), (0.55, 0.4)))
+    assert right.worth > calm.worth
+    assert (
+        DecoderTrial(DecoderSettings("raw"), 0.45, 0.6, 1.0, 1.0, 0.0).worth
+        > DecoderTrial(DecoderSettings("raw"), 0.55, 0.4, 1.0, 1.0, 0.0).worth
+    )

@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from candelabra.candles.frame import Candles
 from candelabra.features.running import RunningWindows
 
-__all__ = ["SPANS", "column_names", "log_returns", "multi_scale", "slow_level"]
+__all__ = ["REFERENCE", "SPANS", "WINDOWS", "column_names", "glances", "log_returns", "multi_scale", "slow_level"]
 
 SPANS: Final = (1, 5, 15, 30, 60, 120, 240)
+WINDOWS: Final = (6, 12, 24, 36, 48, 72, 144)
+REFERENCE: Final = 4_320
+"""Bars whose median volatility is taken for usual."""
+
 LEVEL_SPAN: Final = 20_000  # a level that follows regimes hides them: 1,000 bars cost 0.045 of macro-F1 on the benchmark markets
 _KINDS: Final = ("move", "volatility", "z", "efficiency", "evenness", "position")
 _LEAST: Final = 1e-12
@@ -75,3 +79,20 @@ def multi_scale(candles: Candles, spans: Sequence[int] = SPANS, past: RunningWin
     )
     before.advance(len(r))
     return np.ascontiguousarray(columns.reshape(-1, len(r)).T, np.float32)
+
+
+def glances(candles: Candles, windows: Sequence[int] = WINDOWS, reference: int = REFERENCE, past: RunningWindows | None = None) -> Floats:
+    """What a chart reader sees over each window, ``(n, 2 windows)``: the return in standard errors, and log volatility over its usual one.
+
+    The usual one is the median over the ``reference`` bars up to the bar, from every half window. ``past``: as in `multi_scale`.
+    """
+    before, spans = past or RunningWindows(max(windows)), np.array(windows, np.int64)
+    r = log_returns(candles, before)
+    moved = before.series("move", r).sums(spans)
+    squares = np.maximum(before.series("square", r * r).sums(spans), 1e-18)
+    size = np.sqrt(squares / np.minimum(before.counts(len(r)), spans[:, None]))
+    every = [max(window // 2, 1) for window in windows]
+    usual = before.sampled_medians("size", size, [window - 1 for window in windows], every, [max(reference // e, 1) for e in every])
+    out = np.stack([moved / np.sqrt(squares), np.log(size / np.where(np.isnan(usual), size, usual))], axis=1)
+    before.advance(len(r))
+    return np.asarray(out.reshape(-1, len(r)).T)

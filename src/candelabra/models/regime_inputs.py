@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +13,8 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.resample import resample
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.errors import BundleError, DataError
-from candelabra.features.running import RunningWindows
-from candelabra.models.regime_features import SPANS, column_names, log_returns, multi_scale
+from candelabra.models.regime_features import SPANS, WINDOWS, column_names, glances, multi_scale
+from candelabra.models.regime_logistic import RegimeLogistic
 from candelabra.models.switching import SwitchingModel
 from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.windows.alignment import asof_index
@@ -22,15 +22,13 @@ from candelabra.windows.alignment import asof_index
 __all__ = ["RegimeInputs", "candles_at", "finite", "fit_regime_inputs", "glances", "heard_logs", "unheard"]
 
 Floats = NDArray[np.float64]
-WINDOWS: Final = (6, 12, 24, 36, 48, 72, 144)
-REFERENCE: Final = 4_320
 _BOUND: Final = 6.0  # scaled inputs beyond count as this
 _LEAST: Final = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class RegimeInputs:
-    """Fitted on training bars: ``centre``, ``spread`` ``(C,)`` of every column, and the switching models by timeframe name.
+    """Fitted on training bars: ``centre``, ``spread`` ``(C,)`` of every column, and the switching and logistic models by timeframe name.
 
     ``base``: the timeframe whose bars are read; ``spans``, ``windows``: see `multi_scale` and `glances`.
     """
@@ -41,6 +39,7 @@ class RegimeInputs:
     switching: Mapping[str, SwitchingModel]
     centre: Floats
     spread: Floats
+    logistic: Mapping[str, RegimeLogistic] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,6 +61,7 @@ class RegimeInputs:
         return {
             "base": self.base.name, "spans": list(self.spans), "windows": list(self.windows), "centre": self.centre.tolist(),
             "spread": self.spread.tolist(), "switching": {tf: model.to_dict() for tf, model in self.switching.items()},
+            "logistic": {tf: model.to_dict() for tf, model in self.logistic.items()},
         }  # fmt: skip
 
     @classmethod
@@ -69,8 +69,10 @@ class RegimeInputs:
         """What `to_dict` wrote; BundleError when it is not that."""
         try:
             switching = {tf: SwitchingModel.from_dict(one) for tf, one in content["switching"].items()}
-            columns = (np.asarray(content[name], np.float64) for name in ("centre", "spread"))
-            return cls(timeframe(content["base"]), tuple(content["spans"]), tuple(content["windows"]), switching, *columns)
+            logistic = {tf: RegimeLogistic.from_dict(one) for tf, one in content.get("logistic", {}).items()}
+            centre, spread = (np.asarray(content[name], np.float64) for name in ("centre", "spread"))
+            base, spans, windows = timeframe(content["base"]), tuple(content["spans"]), tuple(content["windows"])
+            return cls(base, spans, windows, switching, centre, spread, logistic)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"these are not the inputs of a regime network ({error!r}): the bundle is damaged, seal it again") from error
 
@@ -80,6 +82,7 @@ def fit_regime_inputs(
     rows: Sequence[NDArray[np.int64]],
     base: str | Timeframe,
     switching: Mapping[str, SwitchingModel] | None = None,
+    logistic: Mapping[str, RegimeLogistic] | None = None,
     *,
     spans: Sequence[int] = SPANS,
     windows: Sequence[int] = WINDOWS,
@@ -90,29 +93,12 @@ def fit_regime_inputs(
     if not sum(map(len, seen)):
         raise DataError("there is no training bar to scale the inputs of a regime network by: give more candles or a larger train share")
     table = np.concatenate(seen)
-    return RegimeInputs(frame, tuple(spans), tuple(windows), models, table.mean(0), np.maximum(table.std(0), _LEAST))
+    return RegimeInputs(frame, tuple(spans), tuple(windows), models, table.mean(0), np.maximum(table.std(0), _LEAST), dict(logistic or {}))
 
 
 def candles_at(candles: Candles, frame: Timeframe) -> Candles:
     """The candles at a timeframe: themselves, or resampled."""
     return candles if candles.timeframe == frame else resample(candles, frame)
-
-
-def glances(candles: Candles, windows: Sequence[int] = WINDOWS, reference: int = REFERENCE, past: RunningWindows | None = None) -> Floats:
-    """What a chart reader sees over each window, ``(n, 2 windows)``: the return in standard errors, and log volatility over its usual one.
-
-    The usual one is the median over the ``reference`` bars up to the bar, from every half window. ``past``: as in `multi_scale`.
-    """
-    before, spans = past or RunningWindows(max(windows)), np.array(windows, np.int64)
-    r = log_returns(candles, before)
-    moved = before.series("move", r).sums(spans)
-    squares = np.maximum(before.series("square", r * r).sums(spans), 1e-18)
-    size = np.sqrt(squares / np.minimum(before.counts(len(r)), spans[:, None]))
-    every = [max(window // 2, 1) for window in windows]
-    usual = before.sampled_medians("size", size, [window - 1 for window in windows], every, [max(reference // e, 1) for e in every])
-    out = np.stack([moved / np.sqrt(squares), np.log(size / np.where(np.isnan(usual), size, usual))], axis=1)
-    before.advance(len(r))
-    return np.asarray(out.reshape(-1, len(r)).T)
 
 
 def heard_logs(heard: Floats, believed: Floats) -> Floats:

@@ -11,8 +11,8 @@ import math
 from typing import Final
 
 from candelabra.candles.timeframe import Timeframe, timeframe
-from candelabra.models.regime_features import LEVEL_SPAN
-from candelabra.models.regime_inputs import REFERENCE, RegimeInputs
+from candelabra.models.regime_features import LEVEL_SPAN, REFERENCE
+from candelabra.models.regime_inputs import RegimeInputs
 from candelabra.models.switching import SwitchingModel
 from candelabra.regimes.decoding import Decoder
 from candelabra.regimes.durations import DurationModel

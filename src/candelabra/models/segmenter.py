@@ -1,4 +1,4 @@
-"""`Segmenter`: regimes at several timeframes from candles: switching models and networks, and a decoder for each timeframe; no torch.
+"""`Segmenter`: regimes at several timeframes from candles: switching and logistic models, networks, a decoder a timeframe; no torch.
 
 One segmenter has one mode and its own files. `filtered`: what is said of a bar at its close stays. `smoothed`: both sides of a bar are
 read, for charts and for labelling; what it says is `Hindsight`.
@@ -29,12 +29,16 @@ from candelabra.regimes.reading import RegimeReading, read_regimes
 from candelabra.windows.alignment import asof_index
 
 __all__ = [
-    "BaseStates", "Segmenter", "Source", "TimeframeReader", "chances", "geometric_mean", "joint_chances", "network_chances",
-    "network_logits",
+    "OF_FEW_NUMBERS", "BaseStates", "Segmenter", "Source", "TimeframeReader", "chances", "geometric_mean", "joint_chances",
+    "network_chances", "network_logits",
 ]  # fmt: skip
 
-Source = Literal["switching", "network", "mean", "joint"]
-"""Where chances come from: a switching model, the convolution, the mean of both, or the convolution and the network that forecasts."""
+Source = Literal["switching", "logistic", "network", "mean", "joint"]
+"""Where chances come from: a switching model, a logistic regression, the convolution, the mean of the first and the third, or the
+convolution and the network that forecasts.
+"""
+OF_FEW_NUMBERS: Final[tuple[Source, ...]] = ("switching", "logistic")
+"""Sources that need no network, and can be judged on the bars they were fitted on: they have too few numbers to know them by heart."""
 
 Floats = NDArray[np.float64]
 _FORMAT: Final = 1
@@ -98,6 +102,8 @@ class Segmenter:
             memory = field - 1 + inputs_memory(self.inputs)
             if reader.source == "switching":
                 memory = switching_memory(self.inputs.switching[name]) * ratio
+            if reader.source == "logistic":
+                memory = (self.inputs.logistic[name].reference + max(self.inputs.logistic[name].windows)) * ratio
             found.append(memory + filter_memory(reader.decoder) * ratio)
         return max(found)
 
@@ -181,6 +187,8 @@ def chances(source: Source, own: Candles, base: Candles, inputs: RegimeInputs, t
 
     ``told``: a network's at base bars. A bar of ``own`` that closes where no base bar does is unknown.
     """
+    if source == "logistic":
+        return inputs.logistic[name].probabilities(own)
     network = np.full((len(own), labels), np.nan)
     if source != "switching":
         assert told is not None

@@ -24,8 +24,9 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.disk import write_atomically
 from candelabra.errors import DataError, UsageError
+from candelabra.features.running import RunningWindows
 from candelabra.models.regime_input_stream import Heard, RegimeInputStream
-from candelabra.models.segmenter import Segmenter, TimeframeReader, geometric_mean
+from candelabra.models.segmenter import OF_FEW_NUMBERS, Segmenter, TimeframeReader, geometric_mean
 from candelabra.models.tcn_stream import TcnStream
 from candelabra.regimes.regions import RegimeChange
 from candelabra.regimes.segmentation import UNLABELLED
@@ -73,6 +74,7 @@ class _Reader:
         self.name, self.source, self.labels = name, reader.source, reader.decoder.labels
         self.decoder = reader.decoder.stream()
         self.held = reader.decoder.settings.kind != "raw"
+        self.past: RunningWindows | None = None
         self.code, self.age = UNLABELLED, 0
 
     def read(self, own: Candles, chances: Floats) -> list[RegimeBar]:
@@ -117,7 +119,7 @@ class SegmenterStream:
             raise UsageError("smoothed regimes read later bars: only a filtered segmenter can follow a market")
         self._segmenter = segmenter
         self._readers = {name: _Reader(name, reader) for name, reader in segmenter.readers.items()}
-        self._asks = {reader.source for reader in segmenter.readers.values()} != {"switching"}
+        self._asks = any(reader.source not in OF_FEW_NUMBERS for reader in segmenter.readers.values())
         self._symbol: str | None = None
         self._listeners: list[Callable[[RegimeChange], object]] = []
         self._chart: RegimeChart | None = None
@@ -176,6 +178,8 @@ class SegmenterStream:
             for name, reader in self._readers.items():
                 arrays |= {f"reader/{name}/{key}": value for key, value in reader.decoder.memory().items()}
                 arrays[f"shown/{name}"] = np.array([reader.code, reader.age])
+                if reader.past is not None:
+                    arrays |= {f"logistic/{name}/{key}": value for key, value in reader.past.state().items()}
         arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -210,6 +214,8 @@ class SegmenterStream:
         names = [name for name in dict.fromkeys([*inputs.switching, *self._readers]) if timeframe(name) != inputs.base]
         self._forming = {name: Forming(timeframe(name)) for name in [inputs.base.name, *names]}
         self._inputs = RegimeInputStream(inputs, symbol)
+        for name, reader in self._readers.items():
+            reader.past = inputs.logistic[name].past() if reader.source == "logistic" else None
         self._networks = [TcnStream(network) for network in self._segmenter.networks] if self._asks else []
 
     def _advance(self, candles: Candles, states: NDArray[np.float32] | None, *, tell: bool) -> list[RegimeBar]:
@@ -228,6 +234,8 @@ class SegmenterStream:
             if not len(own):
                 continue
             said = joint.get(name) if reader.source == "joint" else told.get(name)
+            if reader.past is not None:
+                said = self._segmenter.inputs.logistic[name].probabilities(own, reader.past)
             p = _chances(reader, own, base, heard.get(name), said)
             if tell:
                 bars += reader.read(own, p)
@@ -287,6 +295,8 @@ class SegmenterStream:
         for name, reader in self._readers.items():
             reader.decoder.resume(_under(f"reader/{name}", arrays))
             reader.code, reader.age = (int(v) for v in arrays[f"shown/{name}"])
+            if reader.past is not None:
+                reader.past.resume(_under(f"logistic/{name}", arrays))
 
 
 def _chances(reader: _Reader, own: Candles, base: Candles, heard: Heard | None, told: Floats | None) -> Floats:
@@ -294,6 +304,9 @@ def _chances(reader: _Reader, own: Candles, base: Candles, heard: Heard | None, 
     if reader.source == "switching":
         assert heard is not None
         return heard.alone
+    if reader.source == "logistic":
+        assert told is not None
+        return told
     network = np.full((len(own), len(reader.labels)), np.nan)
     if told is not None:
         place = asof_index(own.close_time, base.close_time)

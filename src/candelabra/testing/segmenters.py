@@ -10,8 +10,8 @@ import numpy as np
 
 from candelabra.candles.regime_markets import RegimeMarket, regime_market
 from candelabra.candles.timeframe import timeframe
-from candelabra.models.regime_features import SPANS
-from candelabra.models.regime_inputs import WINDOWS, candles_at, fit_regime_inputs
+from candelabra.models.regime_features import SPANS, WINDOWS
+from candelabra.models.regime_inputs import candles_at, fit_regime_inputs
 from candelabra.models.regime_tcn import KERNEL, Mode, RegimeTcn, TcnSettings
 from candelabra.models.segmenter import Segmenter, Source, TimeframeReader
 from candelabra.models.switching import SwitchingModel, SwitchingSettings, fit_switching

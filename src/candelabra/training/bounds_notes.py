@@ -10,14 +10,15 @@ from candelabra.training.segmenter_fit import SegmenterFit, bounds_for
 __all__ = ["bounds_notes"]
 
 _SOURCES = {"switching": "the switching model", "network": "the network", "mean": "the mean of network and switching model"}
-_SOURCES |= {"joint": "the network that forecasts too"}
+_SOURCES |= {"joint": "the network that forecasts too", "logistic": "the logistic regression"}
 
 
 def bounds_notes(fit: SegmenterFit, asked: Bounds) -> dict[str, str]:
     """A sentence for each timeframe, by name, whose filtered decoder does not keep ``asked`` (see `bounds_for`) on validation."""
     told = {}
     for name in fit.segmenter.readers if fit.segmenter.mode == "filtered" else ():
-        nearest = max((one for one in fit.choices if one.timeframe == name), key=lambda one: one.trial.worth)
+        taken = fit.segmenter.readers[name]
+        nearest = next(c for c in fit.choices if (c.timeframe, c.source, c.trial.settings) == (name, taken.source, taken.decoder.settings))
         limits, trial = bounds_for(fit.network.durations[name], asked), nearest.trial
         if trial.excess > 0:
             told[name] = (

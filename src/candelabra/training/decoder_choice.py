@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
@@ -18,11 +18,11 @@ from candelabra.regimes.decoding import CAUSAL_KINDS, Decoder, DecoderKind, Deco
 from candelabra.regimes.durations import DurationModel
 from candelabra.training.regime_settings import Bounds
 
-__all__ = ["Bounds", "DecoderTrial", "choose_decoder"]
+__all__ = ["Bounds", "DecoderTrial", "choose_decoder", "judge_decoder"]
 
 _ENTER: Final = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
 _CONFIRM: Final = (1, 2, 3, 5)
-_COARSE: Final = ((0.0, 0.5, 0.65, 0.8), (1, 3))  # of both, where powers or tilts are tried too: the filter does most of the calming
+_COARSE: Final = ((0.0, 0.5, 0.65, 0.8), (1, 3))  # of both, where powers or tilts are tried too: of many settings one is best by luck
 _POWERS: Final = (0.1, 0.2, 0.35, 0.6, 1.0)
 _TILTS: Final = (0.0, 0.3, 0.6)
 
@@ -31,7 +31,8 @@ _TILTS: Final = (0.0, 0.3, 0.6)
 class DecoderTrial:
     """One tried setting on validation: means over series; ``excess`` over the bounds, 0 within them.
 
-    ``delay``: median over all segments that follow another, NaN where there is none.
+    ``delay``: median over all segments that follow another, NaN where there is none. ``emphasis``: how much macro-F1 counts beside
+    covering.
     """
 
     settings: DecoderSettings
@@ -40,11 +41,12 @@ class DecoderTrial:
     flips: float
     delay: float
     excess: float
+    emphasis: float = 1.0
 
     @property
     def worth(self) -> tuple[float, float]:
         """More is better: first to keep the bounds, then macro-F1 and covering together."""
-        return -self.excess, self.macro_f1 + self.covering
+        return -self.excess, self.emphasis * self.macro_f1 + self.covering
 
 
 def choose_decoder(
@@ -59,12 +61,13 @@ def choose_decoder(
     powers: Sequence[float] = _POWERS,
     tilts: Sequence[float] = _TILTS,
     lag: int = 0,
+    emphasis: float = 1.0,
 ) -> tuple[Decoder, tuple[DecoderTrial, ...]]:
     """The best decoder of a kind, and all that were tried.
 
     ``probabilities[i]`` ``(n, K)`` from the beginning of a series, so that filters are warm; judged from row ``start[i]`` on (default: 0).
     ``powers``: weights of evidence to try (1 alone for a likelihood), ``tilts`` towards rare labels (0 alone for one). Bounds hold causal
-    kinds only: the others are judged by macro-F1 and covering. DataError where no bar is labelled.
+    kinds only: the others are judged by macro-F1 and covering. ``emphasis``: see `DecoderTrial`. DataError where no bar is labelled.
     """
     begin = [0] * len(truths) if start is None else list(start)
     if not any((np.asarray(t)[a:] >= 0).any() for t, a in zip(truths, begin, strict=True)):
@@ -73,10 +76,24 @@ def choose_decoder(
     trials = []
     for settings in _candidates(kind, powers, tilts, lag):
         decoder = Decoder(settings, tuple(labels), durations)
-        shown = [decoder.decode(p) for p in probabilities]
-        trials.append(_judge(settings, shown, truths, begin, len(labels), limits))
+        trials.append(judge_decoder(decoder, probabilities, truths, bounds=limits, start=begin, emphasis=emphasis))
     best = max(trials, key=lambda trial: trial.worth)
     return Decoder(best.settings, tuple(labels), durations), tuple(trials)
+
+
+def judge_decoder(
+    decoder: Decoder,
+    probabilities: Sequence[ArrayLike],
+    truths: Sequence[ArrayLike],
+    *,
+    bounds: Bounds,
+    start: Sequence[int] | None = None,
+    emphasis: float = 1.0,
+) -> DecoderTrial:
+    """What one decoder shows, judged as `choose_decoder` judges each of its own."""
+    begin = [0] * len(truths) if start is None else list(start)
+    shown = [decoder.decode(p) for p in probabilities]
+    return replace(_judge(decoder.settings, shown, truths, begin, len(decoder.labels), bounds), emphasis=emphasis)
 
 
 def _candidates(kind: DecoderKind, powers: Sequence[float], tilts: Sequence[float], lag: int) -> Iterator[DecoderSettings]:
@@ -84,7 +101,7 @@ def _candidates(kind: DecoderKind, powers: Sequence[float], tilts: Sequence[floa
         yield from (DecoderSettings(kind, tilt=tilt) for tilt in tilts)
     elif kind in CAUSAL_KINDS:
         weights = powers if kind in ("markov", "duration") else (1.0,)
-        enters, confirms = _COARSE if len(weights) > 1 else (_ENTER, _CONFIRM)
+        enters, confirms = _COARSE if len(weights) * len(tilts) > 1 else (_ENTER, _CONFIRM)
         for tilt, power, enter, confirm in product(tilts, weights, enters, confirms):
             yield DecoderSettings(kind, tilt=tilt, power=power, enter=enter, confirm=confirm)
     else:

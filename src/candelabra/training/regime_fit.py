@@ -58,7 +58,7 @@ def fit_regime_network(
     """Train ``training.seeds`` networks of one head a timeframe, jointly; DataError where a timeframe has fewer than two labels."""
     chosen, loop = settings or TcnSettings(), training or regime_training()
     torch.set_num_threads(loop.threads or 1)
-    problem = prepare_regimes(data, switching)
+    problem = prepare_regimes(data, switching, mode)
     targets = regime_targets(data, problem, [problem.inputs.table(c) for c in data.candles])
     parts = [
         SequencePart({data.base.name: table}, {}, columns, (0, end))

@@ -13,7 +13,9 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.errors import DataError
 from candelabra.models.regime_inputs import RegimeInputs, candles_at, fit_regime_inputs
-from candelabra.models.switching import SwitchingModel, SwitchingSettings, fit_switching
+from candelabra.models.regime_logistic import RegimeLogistic, fit_regime_logistic
+from candelabra.models.regime_tcn import Mode
+from candelabra.models.switching import SwitchingSettings, fit_switching
 from candelabra.regimes.durations import DurationModel, fit_durations
 from candelabra.regimes.purge import known_by
 from candelabra.regimes.segmentation import UNLABELLED, Segmentation, runs
@@ -91,13 +93,13 @@ class RegimeTargets:
     ranges: tuple[tuple[int, int], ...]
 
 
-def prepare_regimes(data: RegimeData, switching: SwitchingSettings | None = None) -> RegimeProblem:
-    """Fit heads, durations, switching models and scales.
+def prepare_regimes(data: RegimeData, switching: SwitchingSettings | None = None, mode: Mode = "filtered") -> RegimeProblem:
+    """Fit heads, durations, switching and logistic models, and scales.
 
     DataError where a timeframe has fewer than two labels to learn, or none in the validation range, so that nothing could be chosen on it.
     """
     own = {name: _own_codes(data, name) for name in data.segmentations}
-    heads, heard, durations = {}, {}, {}
+    heads, heard, seen, durations = {}, {}, {}, {}
     for name, codes in own.items():
         counts = np.bincount(np.concatenate([c[c >= 0] for c in codes]).astype(np.int64), minlength=len(data.labels))
         kept = [k for k, count in enumerate(counts) if count >= 2]
@@ -118,9 +120,11 @@ def prepare_regimes(data: RegimeData, switching: SwitchingSettings | None = None
         own[name] = [place[c] for c in codes]  # -1 finds the last, which stays unlabelled
         durations[name] = fit_durations(own[name], len(kept))
         if durations[name].segments >= _SWITCHING_SEGMENTS:
-            heard[name] = _switching(data, name, own[name], heads[name], switching)
+            heard[name] = fit_switching(*_labelled(data, name, own[name]), heads[name], switching)
+        if mode == "filtered":  # who sees what comes after a bar has no use for what a chart reader saw before it
+            seen[name] = _logistic(data, name, own[name], heads[name])
     rows = [np.flatnonzero(c.close_time <= data.train_end_ms) for c in data.candles]
-    return RegimeProblem(heads, fit_regime_inputs(data.candles, rows, data.base, heard), durations)
+    return RegimeProblem(heads, fit_regime_inputs(data.candles, rows, data.base, heard, seen), durations)
 
 
 def regime_targets(
@@ -170,12 +174,16 @@ def _judgeable(data: RegimeData, name: str, words: tuple[str, ...]) -> bool:
     return False
 
 
-def _switching(
-    data: RegimeData, name: str, codes: Sequence[NDArray[np.int16]], words: tuple[str, ...], settings: SwitchingSettings | None
-) -> SwitchingModel:
+def _logistic(data: RegimeData, name: str, codes: Sequence[NDArray[np.int16]], words: tuple[str, ...]) -> RegimeLogistic:
+    opposite = (words.index("bullish"), words.index("bearish")) if {"bullish", "bearish"} <= set(words) else None
+    return fit_regime_logistic(*_labelled(data, name, codes), len(words), opposite=opposite)
+
+
+def _labelled(data: RegimeData, name: str, codes: Sequence[NDArray[np.int16]]) -> tuple[list[Candles], list[NDArray[np.int16]]]:
+    """A timeframe's own candles of the training range, and their codes, of the symbols that have labels there."""
     cut = [candles_at(c, timeframe(name)).rows(slice(0, len(code))) for c, code in zip(data.candles, codes, strict=True)]
     there = [(c, code) for c, code in zip(cut, codes, strict=True) if (code >= 0).any()]
-    return fit_switching([c for c, _ in there], [code for _, code in there], words, settings)
+    return [c for c, _ in there], [code for _, code in there]
 
 
 def _targets(

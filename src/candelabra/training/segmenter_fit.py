@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from candelabra.candles.timeframe import timeframe
+from candelabra.metrics.segment_differences import difference_over_segments
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode, TcnSettings
-from candelabra.models.segmenter import BaseStates, Segmenter, Source, TimeframeReader, chances, joint_chances, network_chances
+from candelabra.models.segmenter import (
+    OF_FEW_NUMBERS,
+    BaseStates,
+    Segmenter,
+    Source,
+    TimeframeReader,
+    chances,
+    joint_chances,
+    network_chances,
+)
 from candelabra.models.switching import SwitchingSettings
-from candelabra.regimes.decoding import DecoderKind
+from candelabra.regimes.decoding import Decoder, DecoderKind
 from candelabra.regimes.durations import DurationModel
-from candelabra.training.decoder_choice import DecoderTrial, choose_decoder
+from candelabra.regimes.segmentation import runs
+from candelabra.training.decoder_choice import DecoderTrial, choose_decoder, judge_decoder
 from candelabra.training.loop import Progress
 from candelabra.training.regime_fit import RegimeData, RegimeFit, fit_regime_network
 from candelabra.training.regime_settings import Bounds
@@ -26,8 +38,8 @@ __all__ = ["Choice", "SegmenterFit", "bounds_for", "fit_segmenter"]
 
 _OPTIONS: Final[dict[Mode, tuple[tuple[Source, DecoderKind], ...]]] = {
     "filtered": (
-        ("switching", "duration"), ("network", "hysteresis"), ("network", "markov"), ("network", "duration"), ("mean", "hysteresis"),
-        ("mean", "markov"), ("joint", "hysteresis"), ("joint", "markov"), ("joint", "duration"),
+        ("switching", "duration"), ("logistic", "hysteresis"), ("network", "hysteresis"), ("network", "markov"), ("network", "duration"),
+        ("mean", "hysteresis"), ("mean", "markov"), ("joint", "hysteresis"), ("joint", "markov"), ("joint", "duration"),
     ),
     "smoothed": (
         ("switching", "viterbi"), ("switching", "semi_markov"), ("network", "viterbi"), ("network", "semi_markov"),
@@ -35,6 +47,19 @@ _OPTIONS: Final[dict[Mode, tuple[tuple[Source, DecoderKind], ...]]] = {
     ),
 }  # fmt: skip
 """What may be asked of each mode. A smoothed mean is of the smoothed network and the filtered belief."""
+
+_POWERS: Final = (0.1, 0.35, 1.0)
+_TILTS: Final[dict[Source, tuple[float, ...]]] = {
+    "switching": (0.0,), "logistic": (0.0, 0.25, 0.5, 0.75, 1.0), "network": (0.0, 0.3, 0.6), "mean": (0.0, 0.3, 0.6),
+    "joint": (0.0, 0.3, 0.6),
+}  # fmt: skip
+_EMPHASIS: Final[dict[Mode, float]] = {"filtered": 8.0, "smoothed": 1.0}
+"""How much macro-F1 counts beside covering. Fewer changes are bought with rare labels, and cheaply: with both alike, what was said of BTC
+was calm and often wrong, its macro-F1 below a rule's that any chart reader knows.
+"""
+
+_TELLING: Final = 20
+"""Validation segments from which an interval over them is believed: of eight, four at a time, it is far too narrow."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +81,13 @@ class SegmenterFit:
 
 
 def bounds_for(durations: DurationModel, asked: Bounds | None = None) -> Bounds:
-    """What is asked of a timeframe's decoder; at most twice as many changes as in training where no number of flips is."""
+    """What is asked of a timeframe's decoder; at most four times as many changes as in training where no number of flips is.
+
+    A trailing rule makes about eight times as many of labels drawn with hindsight; within twice as many no filter has its macro-F1.
+    """
     if asked is not None and asked.flips is not None:
         return asked
-    usual = 2000 / max(float(durations.mean @ durations.share), 1.0)
+    usual = 4000 / max(float(durations.mean @ durations.share), 1.0)
     margin = 1.0 if asked is None else asked.margin
     return Bounds(flips=usual / margin, delay=None if asked is None else asked.delay, margin=margin)  # the usual ones in full
 
@@ -100,26 +128,58 @@ def fit_segmenter(
             data.codes(name, number, c.rows(slice(0, stop)), data.validation_end_ms, labels)[0]
             for number, (c, stop) in enumerate(zip(own, stops, strict=True))
         ]
-        best: tuple[tuple[float, float], TimeframeReader] | None = None
+        tried, limits = [], bounds_for(durations, bounds)
         for source, kind in _open_options(mode, name in fit.inputs.switching, states is not None):
             given = [
                 chances(source, c, base, fit.inputs, one.get(name), name, len(labels))[:stop]
                 for c, base, one, stop in zip(own, seen, said if source == "joint" else told, stops, strict=True)
             ]
             decoder, trials = choose_decoder(
-                kind, given, truths, labels, durations, bounds=bounds_for(durations, bounds), start=starts,
-                powers=(1.0,) if source == "switching" else (0.1, 0.35, 1.0), tilts=(0.0,) if source == "switching" else (0.0, 0.3, 0.6),
+                kind, given, truths, labels, durations, bounds=limits, start=None if source == "logistic" else starts, tilts=_TILTS[source],
+                powers=(1.0,) if source == "switching" else _POWERS, emphasis=_EMPHASIS[mode],
             )  # fmt: skip
-            trial = max(trials, key=lambda one: one.worth)
-            choices.append(Choice(name, source, trial))
-            if best is None or trial.worth > best[0]:
-                best = trial.worth, TimeframeReader(source, decoder)
-        assert best is not None
-        readers[name] = best[1]
+            choices.append(Choice(name, source, max(trials, key=lambda one: one.worth)))
+            overall = judge_decoder(decoder, given, truths, bounds=replace(limits, margin=1.0), emphasis=_EMPHASIS[mode])
+            tried.append(_Tried(choices[-1], decoder, overall, [decoder.decode(p)[a:] for p, a in zip(given, starts, strict=True)]))
+        best = _preferred(tried, [t[a:] for t, a in zip(truths, starts, strict=True)], mode)
+        readers[name] = TimeframeReader(best.choice.source, best.decoder)
     return SegmenterFit(Segmenter(mode, fit.inputs, fit.networks, readers), fit, tuple(choices))
 
 
 def _open_options(mode: Mode, switching: bool, joint: bool) -> Iterator[tuple[Source, DecoderKind]]:
     for source, kind in _OPTIONS[mode]:
-        if {"network": True, "joint": joint}.get(source, switching):
+        if {"network": True, "logistic": True, "joint": joint}.get(source, switching):
             yield source, kind
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """A choice, its decoder, how both do on train and validation, and what they show on the validation range of each symbol."""
+
+    choice: Choice
+    decoder: Decoder
+    overall: DecoderTrial
+    shown: list[NDArray[np.int16]]
+
+
+def _preferred(tried: list[_Tried], truths: list[NDArray[np.int16]], mode: Mode) -> _Tried:
+    """The best source of few numbers, unless the best of the others is clearly better on validation; smoothed: the best of all.
+
+    Of two that nothing tells apart the one of fewer numbers keeps more of its quality on other bars. Among themselves those are compared on
+    the training range too, which they do not know by heart: validation has few segments.
+    """
+    best = max(tried, key=lambda one: one.choice.trial.worth)
+    plain = [one for one in tried if one.choice.source in OF_FEW_NUMBERS]
+    if mode == "smoothed" or not plain:
+        return best
+    held = max(plain, key=lambda one: one.overall.worth)
+    rich = [one for one in tried if one.choice.source not in OF_FEW_NUMBERS]
+    better = max(rich, key=lambda one: one.choice.trial.worth, default=held)
+    if better is held or better.choice.trial.excess > held.choice.trial.excess:  # bounds first
+        return held
+    labels = len(held.decoder.labels)
+    if sum(int((runs(t)[2] >= 0).sum()) for t in truths) < _TELLING:
+        return held
+    f1, cover = (difference_over_segments(truths, better.shown, held.shown, labels, figure) for figure in ("macro_f1", "covering"))
+    gained = _EMPHASIS[mode] * f1.value + cover.value > 0
+    return better if gained and max(f1.low, cover.low) > 0 and min(f1.high, cover.high) >= 0 else held
