@@ -108,7 +108,7 @@ def test_where_no_decoder_keeps_the_bounds_the_nearest_is_named(heard: Segmenter
             Bounds(0.4, 1.0, margin=1.0),
             ["no decoder had at most 0.4 changes in 1,000 bars and a median delay of at most 1 bars on", "was taken"],
         ),
-        (Bounds(None, 1.0), ["twice as many as in the training labels", "0.9 bars (90% of what may be"]),
+        (Bounds(None, 1.0), ["four times as many as in the training labels", "0.9 bars (90% of what may be"]),
     ):
         fit = fit_segmenter(data, SMALL, training(10), switching=QUICK, bounds=asked)
         told = bounds_notes(fit, asked)
@@ -129,7 +129,11 @@ def test_a_delay_that_validation_cannot_show_is_not_taken_for_kept() -> None:
     code = np.where(bar < 3_600, market.regime, np.where(bar < 4_800, 1, 0)).astype(np.int16)  # one regime all through validation
     held = (Segmentation.of_bars(market.candles, REGIMES, code),)
     fit = fit_segmenter(replace(data, segmentations={"1h": held}), SMALL, training(2), switching=QUICK, bounds=Bounds(None, 5.0))
-    assert "no change of regime to measure one on" in bounds_notes(fit, Bounds(None, 5.0))["1h"]
+    assert all(np.isnan(one.trial.delay) for one in fit.choices if one.source == "network")
+    kept = next(one for one in fit.choices if one.source == "network")
+    reader = TimeframeReader("network", replace(fit.segmenter.readers["1h"].decoder, settings=kept.trial.settings))
+    silent = replace(fit, segmenter=replace(fit.segmenter, readers={"1h": reader}))
+    assert "no change of regime to measure one on" in bounds_notes(silent, Bounds(None, 5.0))["1h"]
 
 
 def test_a_late_segmenter_says_more_of_the_same_bars_and_keeps_to_it(heard: Segmenter) -> None:

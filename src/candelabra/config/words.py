@@ -78,7 +78,7 @@ WORDS: Final = {
     "regimes.network.smooth_weight": "of the loss that keeps neighbouring bars alike",
     "regimes.training": "how its weights are found; keys as in training",
     "regimes.bounds": "what a filtered decoder has to keep on validation, in bars of each timeframe",
-    "regimes.bounds.flips": "changes of regime in 1,000 bars at most; \"none\": twice as many as the training labels have",
+    "regimes.bounds.flips": "changes of regime in 1,000 bars at most; \"none\": four times as many as the training labels have",
     "regimes.bounds.delay": "median bars until a change is seen, at most; \"none\": any",
     "regimes.bounds.margin": "share of either that is used: validation flatters what was chosen on it",
 }  # fmt: skip

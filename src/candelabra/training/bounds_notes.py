@@ -37,7 +37,7 @@ def _words(limits: Bounds, asked: Bounds) -> str:
     """What was wanted, with the margin taken off."""
     wanted = []
     if limits.flips is not None:
-        usual = "" if asked.flips is not None else " (twice as many as in the training labels)"
+        usual = "" if asked.flips is not None else " (four times as many as in the training labels)"
         wanted.append(f"at most {limits.margin * limits.flips:.3g} changes in 1,000 bars{usual}")
     if limits.delay is not None:
         wanted.append(f"a median delay of at most {limits.margin * limits.delay:.3g} bars")
