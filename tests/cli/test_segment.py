@@ -230,7 +230,9 @@ def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, 
         (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--since", "2031-01-01"], 3, "no bar between the dates"),
         (["train", "{candles}", "--max-delay", "9"], 2, "give their labels too"),
         (["train", "{candles}", "--resume", "{run}", "--max-delay", "9"], 2, "give it alone"),
-        (["train", "--resume", "{run}", "--labels", "{labels}", "{candles}"], 2, "begun without labels"),
+        (["train", "{candles}", "--resume", "{run}"], 2, "give them too, as in --labels"),
+        (["train", "{candles}", "--resume", "{run}", "--labels", "{labels}"], 3, "already holds a sealed bundle"),
+        (["train", "{candles}", "--resume", "{forecasts}", "--labels", "{labels}"], 2, "begun without labels"),
         (["segment", "{run}", "{candles}", "--bars", "x.txt"], 2, "CSV, Parquet"),
         (["train", "{candles}", "--labels", "{candles}", "--regimes-only"], 3, "error"),
     ],
@@ -238,7 +240,9 @@ def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, 
 def test_what_cannot_be_is_said(
     args: list[str], code: int, words: str, run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = {"run": run.folder, "candles": place / "SIM5USDT_1h.parquet", "labels": place / "labels.csv"}
+    (place / "forecasts").mkdir(exist_ok=True)
+    (place / "forecasts" / "config.toml").write_text("seed = 1\n")
+    names = {"run": run.folder, "forecasts": place / "forecasts", "candles": place / "SIM5USDT_1h.parquet", "labels": place / "labels.csv"}
     assert main([arg.format(**names) for arg in args]) == code
     assert words in capsys.readouterr().err
 
