@@ -23,6 +23,7 @@ MODULES = (
     "regimes",
     "segmentation",
     "regime_segmenter",
+    "regime_joint",
     "anomalies",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""

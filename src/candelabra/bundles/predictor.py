@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from candelabra.bundles.engines import load_engine
 from candelabra.bundles.format import Manifest, read_manifest
+from candelabra.bundles.segmenting import open_segmenter, regime_modes
 from candelabra.bundles.verify import require_models, require_sealed
 from candelabra.candles.frame import Candles, format_time
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.metrics.calibration import Calibration, apply_calibration
 from candelabra.models.base import FittedModel, ModelOutput
+from candelabra.models.regime_inputs import candles_at
+from candelabra.models.segmenter import Segmenter
 from candelabra.windows.recipe import Recipe, build_series
 from candelabra.windows.series import Series
 
@@ -31,7 +34,8 @@ class Prediction:
     ``quantiles``: of the log return, ``(horizons, levels)``; ``prices`` the same as prices; ``volatility``: expected standard
     deviation of the
     return over each horizon (scaled on the calibration range); ``mean``: expected log return, shrunk; ``newest_ms``: close of the
-    newest candle that was given (data freshness); ``regimes``: probabilities by timeframe, empty for a bundle without them.
+    newest candle that was given (data freshness); ``regimes``: probabilities by timeframe, filtered, at the newest close of each; empty for
+    a bundle without them, and where fewer candles are given than they need (`Segmenter.needs`, far more than a forecast's).
     """
 
     symbol: str
@@ -56,12 +60,16 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """An opened bundle. ``model`` runs on ONNX Runtime; ``calibration`` is what was fitted before the test range."""
+    """An opened bundle. ``model`` runs on ONNX Runtime; ``calibration`` is what was fitted before the test range.
+
+    ``segmenter``: the filtered regimes, where they were learned beside the forecast.
+    """
 
     manifest: Manifest
     recipe: Recipe
     model: FittedModel
     calibration: Calibration
+    segmenter: Segmenter | None = None
 
     @classmethod
     def open(cls, bundle: str | Path) -> Predictor:
@@ -74,7 +82,8 @@ class Predictor:
         recipe = Recipe.of(manifest.recipe)
         require_models(manifest, folder / "parts")
         model = load_engine(folder / "parts" / manifest.model)
-        return cls(manifest, recipe, model, Calibration.load(folder / "calibration.json"))
+        segmenter = open_segmenter(folder)[1] if "filtered" in regime_modes(folder) else None
+        return cls(manifest, recipe, model, Calibration.load(folder / "calibration.json"), segmenter)
 
     def series(self, candles: Candles | Sequence[Candles]) -> Series:
         """Candles of one symbol as the model sees them; BundleError when this installation computes features differently."""
@@ -116,9 +125,26 @@ class Predictor:
         output = self.outputs(series, np.array([row]))
         if not np.isfinite(output.log_volatility).all():
             raise DataError(self._too_short(series))
-        return self.prediction(series, row, output, newest)
+        return self.prediction(series, row, output, newest, self._regimes(past))
 
-    def prediction(self, series: Series, row: int, output: ModelOutput, newest_ms: int) -> Prediction:
+    def _regimes(self, candles: list[Candles]) -> dict[str, dict[str, float]]:
+        """Filtered chances at the newest closes, from exactly as many candles as they need; empty where there are fewer."""
+        if self.segmenter is None:
+            return {}
+        base, needs = self.segmenter.inputs.base, self.segmenter.needs
+        able = [c for c in candles if c.timeframe == base or c.timeframe.divides_into(base)]
+        if not able:
+            return {}
+        (given,) = self.cut([max(able, key=lambda c: c.timeframe.milliseconds)], {base.name: needs})
+        if len(candles_at(given, base)) < needs:
+            return {}
+        found = self.segmenter.regimes(given, self.manifest.id)
+        newest = {name: (one.labels, one.probabilities[-1]) for name, one in found.items() if len(one)}
+        return {name: dict(zip(labels, p.tolist(), strict=True)) for name, (labels, p) in newest.items() if np.isfinite(p).all()}
+
+    def prediction(
+        self, series: Series, row: int, output: ModelOutput, newest_ms: int, regimes: dict[str, dict[str, float]] | None = None
+    ) -> Prediction:
         """What ``output``, one calibrated forecast made at base row ``row``, says to people."""
         close, as_of = float(series.base_candles.close[row]), int(series.close_time[row])
         quantiles = output.quantiles[0].astype(float)
@@ -137,7 +163,7 @@ class Predictor:
             bundle=self.manifest.id,
             simulated=self.manifest.simulated,
             newest_ms=newest_ms,
-            regimes={},
+            regimes=regimes or {},
         )
 
     def cut(self, candles: list[Candles], needs: Mapping[str, int] | None = None) -> list[Candles]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+from candelabra.bundles.engines import OnnxNetwork, load_engine, networks_of
 from candelabra.bundles.format import Manifest, read_manifest
 from candelabra.bundles.verify import require_sealed
+from candelabra.candles.frame import Candles
 from candelabra.errors import BundleError
 from candelabra.models.regime_tcn import Mode
-from candelabra.models.segmenter import Segmenter
+from candelabra.models.segmenter import BaseStates, Segmenter
+from candelabra.windows.recipe import Recipe, build_series
 
 __all__ = ["open_segmenter", "regime_modes"]
 
@@ -30,4 +36,20 @@ def open_segmenter(bundle: str | Path, mode: Mode = "filtered") -> tuple[Manifes
     segmenter = Segmenter.load(folder / "parts" / f"regimes-{mode}")
     if segmenter.mode != mode:
         raise BundleError(f"{folder / 'parts' / f'regimes-{mode}'} holds a {segmenter.mode} segmenter: the bundle was put together by hand")
+    if segmenter.asks_states:
+        segmenter = replace(segmenter, ask=_asked(folder, manifest))
     return manifest, segmenter
+
+
+def _asked(folder: Path, manifest: Manifest) -> Callable[[Candles], BaseStates]:
+    """How the bundle's network that forecasts corrects the logits of regimes; it is opened when it is first asked."""
+
+    @cache
+    def network() -> OnnxNetwork:
+        found = [one for one in networks_of(load_engine(folder / "parts" / manifest.model)) if one.tells_regimes]
+        if not found:
+            raise BundleError(f"the bundle {manifest.id} has regimes that a network reads, and no such network: restore the sealed bundle")
+        return found[0]
+
+    recipe = Recipe.of(manifest.recipe)
+    return lambda candles: network().regime_states(build_series(candles, recipe))

@@ -93,6 +93,14 @@ class NetworkSteps:
         """Base bars seen so far."""
         return self._base.bars
 
+    @property
+    def regimes(self) -> Floats:
+        """How the newest base bar corrects an anchor's logits of regimes ``(R,)``; UsageError where none were learned."""
+        if "regimes" not in self._base.outputs:
+            raise UsageError("this network learned no regimes: train with --labels")
+        newest: Floats = self._base.outputs["regimes"][0].copy()
+        return newest
+
     def push_coarse(self, timeframe: str, row: Floats) -> None:
         """A bar of a coarser timeframe has closed."""
         if timeframe not in self._coarse:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from candelabra.bundles.engines import OnnxNetwork
+from candelabra.bundles.engines import OnnxNetwork, networks_of
 from candelabra.bundles.predictor import Prediction, Predictor
 from candelabra.bundles.steps import NetworkSteps, can_step
 from candelabra.candles.frame import Candles, format_time
@@ -34,7 +34,7 @@ class OnnxStream:
     def __init__(self, predictor: Predictor, history: Candles | Sequence[Candles]) -> None:
         """Raises DataError for too little history or several symbols."""
         self._predictor, self._steppers = predictor, _steppers(predictor.model)
-        whole = {id(n): n.windows for n in _networks(predictor.model) if not can_step(n.folder)}
+        whole = {id(n): n.windows for n in networks_of(predictor.model) if not can_step(n.folder)}
         windows: dict[str, int] = {}
         for one in whole.values():
             windows |= {tf: max(bars, windows.get(tf, 0)) for tf, bars in one.items()}
@@ -152,15 +152,9 @@ class _Stepper:
         return found
 
 
-def _networks(model: FittedModel) -> list[OnnxNetwork]:
-    if isinstance(model, OnnxNetwork):
-        return [model]
-    return [found for member in getattr(model, "members", {}).values() for found in _networks(member)]
-
-
 def _steppers(model: FittedModel) -> dict[int, _Stepper]:
     return {
         id(n): _Stepper(n, [NetworkSteps(n.folder, k, n.spec.coarse) for k in range(len(n.sessions))])
-        for n in _networks(model)
+        for n in networks_of(model)
         if can_step(n.folder)
     }

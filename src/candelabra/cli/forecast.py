@@ -93,6 +93,9 @@ def _show(prediction: Prediction) -> None:
         for h, horizon in enumerate(prediction.horizons)
     ]
     out().print(table(columns, rows, title="price at the end of each horizon, by probability of ending below", numbers=columns[1:]))
+    for timeframe, chances in prediction.regimes.items():
+        told = ", ".join(f"{label} {100 * p:.0f} %" for label, p in sorted(chances.items(), key=lambda one: -one[1]))
+        out().print(f"{timeframe} regime: {told}", soft_wrap=True)
 
 
 def _places(price: float) -> int:

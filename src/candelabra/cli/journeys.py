@@ -84,16 +84,17 @@ def train(
             config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, on_bad=on_bad, since=since, until=until,
             **learning, **{"training.start_from": start_from},
         )  # fmt: skip
-    if tree.regimes.labels or tree.regimes.only:
+    if tree.regimes.only:
         from candelabra.cli.segment import train_labels
 
         _require_regimes(tree, assignments or (), start_from)
         with _resumable(resume or folder):
             return train_labels(tree, folder=resume or folder, as_json=as_json, quiet=quiet)
-    if max_flips is not None or max_delay is not None:
+    if (max_flips is not None or max_delay is not None) and not tree.regimes.labels:
         raise UsageError("--max-flips and --max-delay bound what is said of regimes: give their labels too, as in --labels FILE")
-    options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes, "--on-bad": on_bad}
-    options |= {"--since": since, "--until": until, "--start-from": start_from}
+    options: dict[str, Any] = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes}
+    options |= {"--on-bad": on_bad, "--since": since, "--until": until, "--start-from": start_from, "--labels": labels}
+    options |= {"--max-flips": max_flips, "--max-delay": max_delay}
     with reporter(quiet=quiet) as progress, _resumable(folder):
         candles = read(tree, progress)
         from candelabra.pipeline.material import advice
@@ -102,7 +103,13 @@ def train(
         for line in advice(candles, tree):
             progress.note(line)
         commands = (_command("train", paths or (), options),)
-        result = journey(tree, candles, folder=folder, progress=progress, resume=resume, commands=commands)
+        learning_set = None
+        if tree.regimes.labels:
+            from candelabra.regimes.learning_files import read_learning_set
+
+            with progress.stage("read labels"):
+                learning_set = read_learning_set(Path(tree.regimes.labels), candles=candles)
+        result = journey(tree, candles, folder=folder, progress=progress, resume=resume, commands=commands, labels=learning_set)
     return _finish("train", result, as_json, paths=tree.candles.paths)
 
 
@@ -181,8 +188,8 @@ _READ_BY_REGIMES: Final = ("regimes.", "candles.", "windows.shares", "seed", "si
 
 def _require_regimes(tree: Config, assignments: Sequence[str], start_from: str | None) -> None:
     """UsageError where a run on labels alone lacks some, or is given what it would not look at."""
-    if not tree.regimes.labels or not tree.regimes.only:
-        raise UsageError("--labels FILE and --regimes-only go together: forecasts and regimes are not learned in one network yet")
+    if not tree.regimes.labels:
+        raise UsageError("--regimes-only learns the labels of a learning set: give --labels FILE as well")
     if start_from:
         raise UsageError("--start-from is for forecasts: a regime network begins from random weights")
     for text in assignments:
@@ -246,6 +253,12 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
         return 0
     console = out()
     console.print(_verdict(result.verdict))
+    if getattr(result, "regimes", None) is not None:
+        from candelabra.cli.segment import show_verdict
+
+        for mode, told in result.regimes.verdicts.items():
+            for one in told:
+                show_verdict(mode, one)
     for note in result.notes:
         console.print(f"note: {note}")
     for name in ("report", "bundle"):
@@ -260,6 +273,8 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
         bundle, simulated = places["bundle"], result.folder / CANDLES_FILE
         files = shlex.join(paths or [str(simulated)])
         lines = ["next:   open the report in a browser; then", f"        candelabra forecast {shlex.quote(str(bundle))} {files}"]
+        if getattr(result, "regimes", None) is not None:
+            lines += [f"        candelabra segment {shlex.quote(str(bundle))} {files} --picture regimes.html"]
         lines += [f"        candelabra evaluate {shlex.quote(str(bundle))} {'LATER_CANDLES' if paths else files}"]
         lines += [] if paths else ["        candelabra demo --candles YOUR_CANDLES.csv"]
         err().print("\n".join(lines), soft_wrap=True)
@@ -287,7 +302,7 @@ def _verdict(rows: Sequence[VerdictRow]) -> Any:
         return Text(row.words, style=style)
 
     made = table(("horizon", "what", "figure", "95 % interval", "verdict"), (), title="Verdict", numbers=("figure", "95 % interval"))
-    short = _short(rows)
+    short = [row for row in _short(rows) if " regimes, " not in row.what]  # they have tables of their own
     for row, after in zip(short, [*short[1:], None], strict=True):
         cells = (Text(row.horizon), Text(row.what), Text(row.figure), Text(row.interval), words(row))
         made.add_row(*cells, end_section=after is not None and after.horizon != row.horizon)

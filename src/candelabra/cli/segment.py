@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from candelabra.regimes.reading import RegimeReading
     from candelabra.regimes.segment_table import SegmentTable
 
-__all__ = ["segment", "train_labels"]
+__all__ = ["segment", "show_verdict", "train_labels"]
 
 _ALARMS = 15
 _SHOWN = ("macro_f1", "covering", "boundary_f1_5", "delay_median", "missed", "flips", "ece", "brier")
@@ -147,14 +147,15 @@ def train_labels(tree: Config, *, folder: Path | None, as_json: bool, quiet: boo
         return 0
     for mode, told in run.verdicts.items():
         for verdict in told:
-            _show_verdict(mode, verdict)
+            show_verdict(mode, verdict)
     out().print(f"bundle: {run.bundle}", soft_wrap=True)
     out().print(f"took:   {run.seconds:.0f} s; this test range has been opened {run.openings} times, by {run.trials} configurations")
     out().print(f"next:   candelabra segment {shlex.join([str(run.bundle), *tree.candles.paths])}", soft_wrap=True)
     return 0
 
 
-def _show_verdict(mode: str, verdict: TimeframeVerdict) -> None:
+def show_verdict(mode: str, verdict: TimeframeVerdict) -> None:
+    """A table of a timeframe's rows, and the comparisons in words."""
     rows = [
         (row.method if row.causal or mode == "smoothed" else f"{row.method} (hindsight)", *(_figure(row.mean(name)) for name in _SHOWN))
         for row in verdict.rows

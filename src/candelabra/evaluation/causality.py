@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import numpy as np
@@ -49,6 +49,8 @@ class Probe:
     spread: NDArray[np.float64]
     tried: dict[str, int]
     notes: list[str]
+    delays: dict[tuple[int, int, str | None], NDArray[np.int64] | None] = field(default_factory=dict)
+    """How late each column heard of a shock, by its time, number and part: many columns ask about the same one."""
 
     @classmethod
     def start(cls, subject: Subject, world: World, seed: int = 0) -> Probe:

@@ -42,11 +42,18 @@ class RegimeRow:
         values = np.array([getattr(one, figure) for one in self.scores], np.float64)
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
+    @property
+    def class_f1(self) -> tuple[float, ...]:
+        """F1 of each label, averaged over the symbols that have it; NaN where none has."""
+        values = np.array([one.f1 for one in self.scores], np.float64)
+        there = np.isfinite(values)
+        return tuple(float(v[k].mean()) if k.any() else float("nan") for v, k in zip(values.T, there.T, strict=True))
+
     def as_dict(self) -> dict[str, Any]:
-        """The means of all figures, ready for JSON (None for NaN)."""
+        """The means of all figures, ready for JSON (None for NaN); ``f1``: a value for each label."""
         names = [n for n in SegmentScores.__dataclass_fields__ if n != "f1"]
-        means = {name: self.mean(name) for name in names}
-        return {"method": self.method, "causal": self.causal} | {k: v if np.isfinite(v) else None for k, v in means.items()}
+        means = {k: v if np.isfinite(v) else None for k, v in ((name, self.mean(name)) for name in names)}
+        return {"method": self.method, "causal": self.causal, "f1": [v if np.isfinite(v) else None for v in self.class_f1]} | means
 
 
 @dataclass(frozen=True, eq=False)

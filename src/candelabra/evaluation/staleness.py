@@ -79,7 +79,8 @@ def _insisted(
     """The same after many more shocks, for columns that seem late: a rare event (a swing high) hears of the newest bar when it is due."""
     names, values = probe.base.names, probe.base.values
     for column in np.flatnonzero((delay > 0) & (delay < _NEVER)):
-        if delay[column] <= probe.subject.delays.get(names[column], 0):
+        due = probe.subject.delays.get(names[column], 0)
+        if due < 0 or delay[column] <= due:
             continue
         known = np.flatnonzero(np.isfinite(values[:, column]))
         usual = np.median(values[known, column])
@@ -100,13 +101,10 @@ def _delays(
     columns = probe.base.values.shape[1]
     delay, heard = np.full(columns, _NEVER), np.zeros(columns, np.int64)
     for at in positions:
-        # one change of the entire bar, for what reads its open alone; the others leave the open where it was
-        shaken = [probe.world.changed("values", at - 1, until_ms=at, part=part, seed=probe.seed)]
-        for world in (*(probe.world.shocked(at, size, part) for size in effort.sizes), *shaken):
-            after = probe.ask("shock", world)
-            if after is None:
+        for number in range(len(effort.sizes) + 1):
+            late = _late(probe, effort, at, number, part)
+            if late is None:
                 continue
-            late = _first_moved(probe, after, at)
             delay = np.minimum(delay, late)
             heard += late < _NEVER
             if _enough(probe, delay, part, column):
@@ -114,10 +112,25 @@ def _delays(
     return delay, heard
 
 
+def _late(probe: Probe, effort: Effort, at: int, number: int, part: str | None) -> NDArray[np.int64] | None:
+    """How late each column hears of a shock; None where the subject refuses it."""
+    if (at, number, part) not in probe.delays:
+        if number < len(effort.sizes):
+            world = probe.world.shocked(at, effort.sizes[number], part)
+        else:  # one change of the entire bar, for what reads its open alone; the others leave the open where it was
+            world = probe.world.changed("values", at - 1, until_ms=at, part=part, seed=probe.seed)
+        after = probe.ask("shock", world)
+        probe.delays[at, number, part] = None if after is None else _first_moved(probe, after, at)
+    return probe.delays[at, number, part]
+
+
 def _enough(probe: Probe, delay: NDArray[np.int64], part: str | None, column: int | None) -> bool:
     if column is not None:
         return bool(delay[column] == 0)
-    return bool((delay == 0).any() if probe.subject.fresh == "any" or part is not None else (delay == 0).all())
+    if probe.subject.fresh == "any" or part is not None:
+        return bool((delay == 0).any())
+    due = np.array([probe.subject.delays.get(name, 0) >= 0 for name in probe.base.names])
+    return bool((delay[due] == 0).all())
 
 
 def _first_moved(probe: Probe, after: Answer, at: int) -> NDArray[np.int64]:
@@ -146,7 +159,7 @@ def _positions(probe: Probe, effort: Effort, part: str | None) -> list[int]:
     half = max(1, effort.positions // 2)
     best = later[np.lexsort((-later, -rank))][:half]
     plain = later[np.lexsort((-later, rank))][: max(1, effort.positions - half - 1)]
-    return [int(t) for t in dict.fromkeys([*best.tolist(), *plain.tolist(), *later[-1:].tolist()])]
+    return [int(t) for t in dict.fromkeys([*probe.subject.shocked_at, *best.tolist(), *plain.tolist(), *later[-1:].tolist()])]
 
 
 def _discrete(values: NDArray[np.float64]) -> bool:

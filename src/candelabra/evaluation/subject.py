@@ -25,7 +25,7 @@ class Subject:
     bit); ``reshaped``: what other rows may move (law 3). ``fresh``: ``each`` column must hear of the newest bar, ``any`` of them, or
     ``no``. ``delays``: bars by which a column lags by its own name, -1 for one that hears of no candle (the calendar). ``tail``: a world
     cut at a time -> the last row computed from as little history as is declared to be enough; None when nothing is declared.
-    ``fit_until``: for what is fitted inside, unused here. ``code``: fingerprint of what computes.
+    ``shocked_at``: closes (ms) to shock besides, at which slow columns are due. ``code``: fingerprint of what computes.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Subject:
     fresh: Literal["each", "any", "no"] = "each"
     delays: Mapping[str, int] = field(default_factory=dict)
     tail: Callable[[World], Answer] | None = None
+    shocked_at: tuple[int, ...] = ()
     code: str = ""
 
     def tolerance(self, way: str) -> float:

@@ -10,7 +10,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["decayed_mean", "rows_since", "segment_sums", "window_max", "window_median", "window_min", "window_sum", "window_variance"]
+__all__ = [
+    "decayed_mean",
+    "decayed_run",
+    "median_run",
+    "rows_since",
+    "segment_sums",
+    "window_max",
+    "window_median",
+    "window_min",
+    "window_sum",
+    "window_variance",
+]
 
 Array = NDArray[np.float64]
 
@@ -95,16 +106,25 @@ def window_min(x: Array, n: int) -> Array:
     return smallest
 
 
-@njit(cache=True)
 def window_median(x: Array, n: int) -> Array:
     """Median of the last ``n`` values at each row (over fewer in the first ``n - 1`` rows)."""
-    size = len(x)
-    out = np.empty(size)
-    ordered = np.empty(n)
-    held = 0
-    for t in range(size):
+    medians: Array = median_run(np.ascontiguousarray(x, np.float64), np.empty(n), np.empty(n), np.zeros(1))
+    return medians
+
+
+@njit(cache=True)
+def median_run(x: Array, ring: Array, ordered: Array, state: Array) -> Array:
+    """`window_median` of rows that come next; the state is carried on in place.
+
+    ``ring`` ``(n,)``: the last values, number i at place i % n; ``ordered`` ``(n,)``: the same in order; ``state[0]``: values seen.
+    """
+    n = len(ring)
+    out = np.empty(len(x))
+    seen = int(state[0])
+    for t in range(len(x)):
+        held = min(seen, n)
         if held == n:
-            at = np.searchsorted(ordered[:held], x[t - n])
+            at = np.searchsorted(ordered[:held], ring[seen % n])
             for j in range(at, held - 1):
                 ordered[j] = ordered[j + 1]
             held -= 1
@@ -112,9 +132,22 @@ def window_median(x: Array, n: int) -> Array:
         for j in range(held, at, -1):
             ordered[j] = ordered[j - 1]
         ordered[at] = x[t]
+        ring[seen % n] = x[t]
         held += 1
+        seen += 1
         middle = held // 2
         out[t] = ordered[middle] if held % 2 else 0.5 * (ordered[middle - 1] + ordered[middle])
+    state[0] = seen
+    return out
+
+
+@njit(cache=True)
+def decayed_run(x: Array, decay: float, kept: Array) -> Array:
+    """Exponential mean ``m = (1 - decay) m + decay x`` at each row that comes next; ``kept`` ``(1,)`` is carried on in place."""
+    out = np.empty(len(x))
+    for t in range(len(x)):
+        out[t] = kept[0] + decay * x[t]
+        kept[0] = (1.0 - decay) * out[t]
     return out
 
 

@@ -9,14 +9,17 @@ Decisions:
 - finer timeframes enter as patches: the fine bars that closed inside a base bar, flattened and projected;
 - coarse arms are narrow and are silenced as a whole at random in training: they see few distinct bars and would overfit first;
 - banded attention: what a stream with a cache of ``attention_width`` bars computes is exactly what the pass over a history computes;
-- new paths start at zero: at the first step the network *is* its anchor.
+- new paths start at zero: at the first step the network *is* its anchor;
+- regimes, where labels are given, are read from the same state as the forecast, as a correction of what a small convolution says of
+  them: a forecast never waits for that one's inputs, which remember far longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import torch
@@ -24,12 +27,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from candelabra.models.heads import ForecastHead
+from candelabra.models.heads import ForecastHead, RegimeHead
 from candelabra.models.layers import Encoder
 from candelabra.models.settings import ArmsSettings
 from candelabra.windows.auxiliary import AUXILIARY_SPANS
 
-__all__ = ["ArmsLayout", "ArmsNetwork", "link"]
+__all__ = ["REGIMES", "ArmsLayout", "ArmsNetwork", "link"]
+
+REGIMES: Final = "regimes"
+"""Name of the table of the anchor's logits of regimes, on the base grid, beside the timeframes' tables."""
 
 
 def link(finer: str, coarser: str) -> str:
@@ -39,12 +45,16 @@ def link(finer: str, coarser: str) -> str:
 
 @dataclass(frozen=True)
 class ArmsLayout:
-    """Which timeframes there are and how many channels each brings; ``coarse`` from fine to coarse; ``fine`` counts patch values."""
+    """Which timeframes there are and how many channels each brings; ``coarse`` from fine to coarse; ``fine`` counts patch values.
+
+    ``regimes``: labels of each timeframe whose regimes are learned beside the forecast, none by default.
+    """
 
     base: str
     coarse: tuple[str, ...]
     fine: tuple[str, ...]
     channels: Mapping[str, int]
+    regimes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def links(self, settings: ArmsSettings) -> tuple[tuple[str, str], ...]:
         """As-of indices the network reads."""
@@ -107,6 +117,7 @@ class ArmsNetwork(nn.Module):
             self.fuse = CrossFusion(s.width, s.coarse_width, len(layout.coarse))
         self.head = ForecastHead(s.width, reference, volatility_scale)
         self.auxiliary = nn.Linear(s.width, len(AUXILIARY_SPANS))
+        self.regimes = RegimeHead(s.width, layout.regimes) if layout.regimes else None
 
     def forward(self, x: Mapping[str, Tensor], asof: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """``x[tf]`` ``(batch, bars, channels)``, ``asof[link]`` ``(batch, finer bars)`` -> quantiles, volatility at each base bar."""

@@ -1,13 +1,15 @@
-"""Output heads: rising return quantiles around a reference shape, and log volatility as a correction of an anchor."""
+"""Output heads: return quantiles around a reference shape, log volatility as a correction of an anchor, regimes of each timeframe."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["ForecastHead", "forecast_loss", "qlike_loss"]
+__all__ = ["ForecastHead", "RegimeHead", "forecast_loss", "qlike_loss"]
 
 
 class ForecastHead(nn.Module):
@@ -42,6 +44,25 @@ class ForecastHead(nn.Module):
         shape = torch.cat((below, torch.zeros_like(scale), above), -1) + self.reference[:, middle : middle + 1]
         width = torch.exp((scale + (volatility * self.volatility_scale)[..., None]).clamp(-4, 4))
         return location + width * shape, volatility
+
+
+class RegimeHead(nn.Module):
+    """Logits of the regimes of each timeframe and, last, of a boundary in each, side by side, as a correction of an anchor's.
+
+    The anchor is a convolution that learned the labels alone: as with volatility, learning can only be judged as an improvement on it.
+    ``heads``: labels of each timeframe.
+    """
+
+    def __init__(self, width: int, heads: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.labels = {name: tuple(labels) for name, labels in heads.items()}
+        self.linear = nn.Linear(width, sum(map(len, heads.values())) + len(heads))
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``(..., width)`` -> corrections of the anchor's logits ``(..., R)``."""
+        return self.linear(hidden).float()
 
 
 def forecast_loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,11 @@ from candelabra.models.settings import ArmsSettings, Gpt2Settings, receptive_fie
 from candelabra.windows.alignment import asof_index
 from candelabra.windows.series import Series
 
-__all__ = ["InputSpec", "Prepared", "fine_patches", "quantile_mean", "windows_needed"]
+__all__ = ["REGIME_BARS", "InputSpec", "Prepared", "fine_patches", "quantile_mean", "windows_needed"]
+
+
+REGIME_BARS: Final = 1024
+"""Base bars whose regimes a network's graph tells at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +115,14 @@ class InputSpec:
             raise BundleError(f"these are not a network's inputs ({error!r}): the bundle is damaged, seal it again") from error
 
 
-def windows_needed(settings: ArmsSettings | Gpt2Settings, spec: InputSpec) -> dict[str, int]:
-    """Bars of each timeframe's features that can move the newest forecast: the length of a full window.
+def windows_needed(settings: ArmsSettings | Gpt2Settings, spec: InputSpec, bars: int = 1) -> dict[str, int]:
+    """Bars of each timeframe's features that can move the newest forecasts (of the last ``bars`` base bars): the length of a full window.
 
     A coarse arm must know its state at every base bar of the window, and each state has a receptive field of its own.
     """
     if isinstance(settings, Gpt2Settings):
         return {spec.base: settings.context_length}
-    base = receptive_field(settings.layers, settings.attention_width)
+    base = receptive_field(settings.layers, settings.attention_width) + bars - 1
     length = Timeframe(spec.base).milliseconds * base
     coarse_field = receptive_field(settings.coarse_layers, settings.coarse_attention_width)
     windows = {spec.base: base}
@@ -127,7 +131,8 @@ def windows_needed(settings: ArmsSettings | Gpt2Settings, spec: InputSpec) -> di
         frame = Timeframe(tf).milliseconds
         own = 1 if settings.fusion == "concat" else coarse_field
         # in a hierarchy the finer arm's own window looks up the coarser arm further back
-        windows[tf] = -(-(length + reach) // frame) + 1 + own
+        # windows that answer at many bars begin at any bar of the coarse one: a place more
+        windows[tf] = -(-(length + reach) // frame) + 1 + own + (bars > 1)
         reach = reach + own * frame if settings.fusion == "hierarchical" else 0
     return windows
 

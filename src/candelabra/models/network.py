@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -24,7 +24,7 @@ from candelabra.models.registry import load_fitted
 from candelabra.models.settings import ArmsSettings, Gpt2Settings, receptive_field
 from candelabra.windows.series import Series
 
-__all__ = ["FittedNetwork", "Network", "history_pass", "load", "outputs_at"]
+__all__ = ["FittedNetwork", "Network", "history_pass", "history_states", "load", "outputs_at", "regime_states"]
 
 Network: TypeAlias = ArmsNetwork | Gpt2Network
 _SEGMENT: Final = 65_536  # base bars evaluated at once; the receptive field before a segment is computed again
@@ -111,7 +111,8 @@ def _load_module(values: dict[str, Any], spec: InputSpec, weights: Path) -> Netw
         module = Gpt2Network(settings, Gpt2Layout(**values["layout"]), reference, spec.volatility_scale, GPT2Config(**values["blocks"]))
     else:
         layout = values["layout"]
-        arms = ArmsLayout(layout["base"], tuple(layout["coarse"]), tuple(layout["fine"]), layout["channels"])
+        regimes = {tf: tuple(labels) for tf, labels in layout.get("regimes", {}).items()}
+        arms = ArmsLayout(layout["base"], tuple(layout["coarse"]), tuple(layout["fine"]), layout["channels"], regimes)
         module = ArmsNetwork(ArmsSettings(**values["settings"]), arms, reference, spec.volatility_scale)
     module.load_state_dict(load_file(weights))
     return module.eval()
@@ -145,21 +146,36 @@ def history_pass(module: ArmsNetwork, prepared: Prepared, start: int, stop: int)
 
     Reads the receptive field before ``start``; equal to a stream that began at least that much earlier.
     """
+    heads = [module.head(states) for states in history_states(module, prepared, start, stop)]
+    return np.concatenate([q[0].cpu().numpy() for q, _ in heads]), np.concatenate([v[0].cpu().numpy() for _, v in heads])
+
+
+@torch.inference_mode()
+def history_states(module: ArmsNetwork, prepared: Prepared, start: int, stop: int) -> Iterator[Tensor]:
+    """What the heads read at base rows ``start .. stop``, in one banded pass: pieces ``(1, rows, width)``, in order."""
     module.eval()
     field = receptive_field(module.settings.layers, module.settings.attention_width)
     base, device = module.layout.base, module.head.reference.device
     asof = {name: torch.from_numpy(index.astype(np.int64))[None].to(device) for name, index in prepared.asof.items()}
     states = module.coarse_states({tf: _tensor(prepared.x[tf], device) for tf in module.layout.coarse}, asof)
-    quantiles, volatility = [], []
     for first in range(start, stop, _SEGMENT):
         last = min(stop, first + _SEGMENT)
         low = max(0, first - field + 1)
         x = {tf: _tensor(prepared.x[tf][low:last], device) for tf in (base, *module.layout.fine)}
         local = {name: index[:, low:last] if name.startswith(f"{base}>") else index for name, index in asof.items()}
-        q, v = module.head(module.base_states(x, local, states)[:, first - low :])
-        quantiles.append(q[0].cpu().numpy())
-        volatility.append(v[0].cpu().numpy())
-    return np.concatenate(quantiles), np.concatenate(volatility)
+        yield module.base_states(x, local, states)[:, first - low :]
+
+
+@torch.inference_mode()
+def regime_states(modules: Sequence[ArmsNetwork], prepared: Prepared, start: int, stop: int) -> NDArray[np.float32]:
+    """How networks correct an anchor's logits of regimes at base rows ``start .. stop``, their mean ``(rows, R)`` (see `RegimeHead`)."""
+    told = []
+    for module in modules:
+        head = module.regimes
+        assert head is not None
+        pieces = [head(states)[0].cpu().numpy() for states in history_states(module, prepared, start, stop)]
+        told.append(np.concatenate(pieces) if pieces else np.zeros((0, head.linear.out_features), np.float32))
+    return np.stack(told).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.candles.frame import Candles
-from candelabra.features.kernels import window_max, window_min, window_sum
+from candelabra.features.running import RunningWindows
 
 __all__ = ["SPANS", "column_names", "log_returns", "multi_scale", "slow_level"]
 
@@ -31,40 +31,47 @@ def column_names(spans: Sequence[int] = SPANS) -> tuple[str, ...]:
     return tuple(f"{kind}({span})" for span in spans for kind in _KINDS)
 
 
-def log_returns(candles: Candles) -> Floats:
-    """Log return of each bar from the close before (the first: from its open), float64 ``(n,)``."""
+def log_returns(candles: Candles, past: RunningWindows | None = None) -> Floats:
+    """Log return of each bar from the close before (the first: from its open), float64 ``(n,)``; ``past``: what came before."""
     price = np.log(candles.close)
-    return np.diff(price, prepend=np.log(candles.open[:1]))
+    first = float(np.log(candles.open[0])) if len(candles) else 0.0
+    return (past or RunningWindows(1)).steps("price", price, first)
 
 
-def slow_level(returns: Floats, span: int = LEVEL_SPAN) -> Floats:
+def slow_level(returns: Floats, span: int = LEVEL_SPAN, past: RunningWindows | None = None) -> Floats:
     """Volatility of a bar as an exponentially weighted root mean square of all returns up to it, float64 ``(n,)``."""
-    from scipy.signal import lfilter
-
-    decay = 2.0 / (span + 1.0)
-    weight = 1.0 - (1.0 - decay) ** np.arange(1, len(returns) + 1)
-    mean = lfilter([decay], [1.0, decay - 1.0], returns**2) / np.maximum(weight, _LEAST)
+    before, decay = past or RunningWindows(1), 2.0 / (span + 1.0)
+    weight = 1.0 - (1.0 - decay) ** before.counts(len(returns))
+    mean = before.decayed("level", returns**2, decay) / np.maximum(weight, _LEAST)
     return np.asarray(np.sqrt(np.maximum(mean, _LEAST**2)))
 
 
-def multi_scale(candles: Candles, spans: Sequence[int] = SPANS) -> NDArray[np.float32]:
-    """Columns `column_names` for each bar, float32 ``(n, 6 spans)``; rows before the longest span use what bars there are."""
-    r = log_returns(candles)
-    level = slow_level(r)
-    columns: list[Floats] = []
-    high, low, price = np.log(candles.high), np.log(candles.low), np.log(candles.close)
-    for span in spans:
-        count = np.minimum(np.arange(1, len(r) + 1), span)
-        moved, squares, walked = window_sum(r, span), window_sum(r * r, span), window_sum(np.abs(r), span)
-        root = np.sqrt(count)
-        size = np.sqrt(np.maximum(squares / count, (1e-6 * level) ** 2))  # flat prices have no direction, but a level
-        top, bottom = window_max(high, span), window_min(low, span)
-        columns += [
+def multi_scale(candles: Candles, spans: Sequence[int] = SPANS, past: RunningWindows | None = None) -> NDArray[np.float32]:
+    """Columns `column_names` for each bar, float32 ``(n, 6 spans)``; rows before the longest span use what bars there are.
+
+    ``past``: what the bars before these left behind, which is carried on in place (default: these are the first).
+    """
+    before, windows = past or RunningWindows(max(spans)), np.array(spans, np.int64)
+    r = log_returns(candles, before)
+    level = slow_level(r, past=before)
+    price = np.log(candles.close)
+    top = before.series("high", np.log(candles.high)).tops(windows)
+    bottom = -before.series("low", -np.log(candles.low)).tops(windows)
+    moved, walked = before.series("move", r).sums(windows), before.series("walk", np.abs(r)).sums(windows)
+    squares = before.series("square", r * r).sums(windows)
+    count = np.minimum(before.counts(len(r)), windows[:, None])
+    root = np.sqrt(count)
+    size = np.sqrt(np.maximum(squares / count, (1e-6 * level) ** 2))  # flat prices have no direction, but a level
+    columns = np.stack(
+        [
             moved / (level * root),
             np.log(size / level),
             moved / (size * root),
             np.abs(moved) / np.maximum(walked, _LEAST),
             walked / (count * size),
             np.where(top > bottom, (2 * price - top - bottom) / np.maximum(top - bottom, _LEAST), 0.0),
-        ]
-    return np.stack(columns, 1).astype(np.float32)
+        ],
+        axis=1,
+    )
+    before.advance(len(r))
+    return np.ascontiguousarray(columns.reshape(-1, len(r)).T, np.float32)

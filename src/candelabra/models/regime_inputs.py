@@ -13,13 +13,13 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.resample import resample
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.errors import BundleError, DataError
-from candelabra.features.kernels import window_median, window_sum
-from candelabra.models.regime_features import SPANS, log_returns, multi_scale
+from candelabra.features.running import RunningWindows
+from candelabra.models.regime_features import SPANS, column_names, log_returns, multi_scale
 from candelabra.models.switching import SwitchingModel
 from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.windows.alignment import asof_index
 
-__all__ = ["RegimeInputs", "candles_at", "fit_regime_inputs", "glances"]
+__all__ = ["RegimeInputs", "candles_at", "finite", "fit_regime_inputs", "glances", "heard_logs", "unheard"]
 
 Floats = NDArray[np.float64]
 WINDOWS: Final = (6, 12, 24, 36, 48, 72, 144)
@@ -42,10 +42,20 @@ class RegimeInputs:
     centre: Floats
     spread: Floats
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each column, in order."""
+        seen = [f"{what}({window})" for window in self.windows for what in ("seen move", "seen volatility")]
+        heard = [f"{tf} {what} {label}" for tf, one in self.switching.items() for what in ("alone", "believed") for label in one.labels]
+        return (*column_names(self.spans), *seen, *heard)
+
     def table(self, candles: Candles) -> NDArray[np.float32]:
         """Scaled inputs ``(n, C)`` of the base bars of one symbol; row t reads no bar that closes after bar t."""
-        raw = _columns(candles_at(candles, self.base), self.spans, self.windows, self.switching)
-        return np.clip((raw - self.centre) / self.spread, -_BOUND, _BOUND).astype(np.float32)
+        return self.scaled(_columns(candles_at(candles, self.base), self.spans, self.windows, self.switching))
+
+    def scaled(self, raw: Floats) -> NDArray[np.float32]:
+        """Columns as they are worked out ``(n, C)``, in the units of training and bounded."""
+        return np.minimum(np.maximum((raw - self.centre) / self.spread, -_BOUND), _BOUND).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -88,23 +98,31 @@ def candles_at(candles: Candles, frame: Timeframe) -> Candles:
     return candles if candles.timeframe == frame else resample(candles, frame)
 
 
-def glances(candles: Candles, windows: Sequence[int] = WINDOWS, reference: int = REFERENCE) -> Floats:
+def glances(candles: Candles, windows: Sequence[int] = WINDOWS, reference: int = REFERENCE, past: RunningWindows | None = None) -> Floats:
     """What a chart reader sees over each window, ``(n, 2 windows)``: the return in standard errors, and log volatility over its usual one.
 
-    The usual one is the median over the ``reference`` bars up to the bar, from every half window.
+    The usual one is the median over the ``reference`` bars up to the bar, from every half window. ``past``: as in `multi_scale`.
     """
-    r = log_returns(candles)
-    out = []
-    for window in windows:
-        count = np.minimum(np.arange(1, len(r) + 1), window)
-        squares = np.maximum(window_sum(r * r, window), 1e-18)
-        size = np.sqrt(squares / count)
-        every = max(window // 2, 1)
-        samples = window_median(np.ascontiguousarray(size[window - 1 :: every]), max(reference // every, 1))
-        place = (np.arange(len(r)) - (window - 1)) // every
-        usual = np.where(place >= 0, samples[np.maximum(place, 0)], size) if len(samples) else size
-        out += [window_sum(r, window) / np.sqrt(squares), np.log(size / usual)]
-    return np.stack(out, 1)
+    before, spans = past or RunningWindows(max(windows)), np.array(windows, np.int64)
+    r = log_returns(candles, before)
+    moved = before.series("move", r).sums(spans)
+    squares = np.maximum(before.series("square", r * r).sums(spans), 1e-18)
+    size = np.sqrt(squares / np.minimum(before.counts(len(r)), spans[:, None]))
+    every = [max(window // 2, 1) for window in windows]
+    usual = before.sampled_medians("size", size, [window - 1 for window in windows], every, [max(reference // e, 1) for e in every])
+    out = np.stack([moved / np.sqrt(squares), np.log(size / np.where(np.isnan(usual), size, usual))], axis=1)
+    before.advance(len(r))
+    return np.asarray(out.reshape(-1, len(r)).T)
+
+
+def heard_logs(heard: Floats, believed: Floats) -> Floats:
+    """The columns ``(n, 2 K)`` of a switching model: what its bars say alone and after its filter."""
+    return np.asarray(np.log(np.concatenate([np.where(np.isnan(heard), 0.0, heard), believed], axis=1) + _LEAST))
+
+
+def unheard(model: SwitchingModel) -> Floats:
+    """The same before the first bar of its timeframe ``(1, 2 K)``: every regime as likely."""
+    return np.full((1, 2 * len(model.labels)), np.log(1 / len(model.labels)))
 
 
 def _columns(candles: Candles, spans: Sequence[int], windows: Sequence[int], switching: Mapping[str, SwitchingModel]) -> Floats:
@@ -113,10 +131,15 @@ def _columns(candles: Candles, spans: Sequence[int], windows: Sequence[int], swi
         own = candles_at(candles, timeframe(name))
         heard = model.probabilities(own)
         believed = Decoder(DecoderSettings("duration"), model.labels, model.durations).beliefs(heard)
-        logs = np.log(np.concatenate([np.nan_to_num(heard, nan=0.0), believed], axis=1) + _LEAST)
+        logs = heard_logs(heard, believed)
         if own is candles:
             parts.append(logs)
             continue
         known = asof_index(candles.close_time, own.close_time)
-        parts.append(np.where((known >= 0)[:, None], logs[np.maximum(known, 0)], np.log(1 / len(model.labels))))
-    return np.nan_to_num(np.concatenate(parts, axis=1), posinf=0.0, neginf=0.0)
+        parts.append(np.concatenate([unheard(model), logs])[known + 1])
+    return finite(np.concatenate(parts, axis=1))
+
+
+def finite(raw: Floats) -> Floats:
+    """Columns with 0 where they are not a number, or none that is finite."""
+    return np.where(np.isfinite(raw), raw, 0.0)

@@ -10,7 +10,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from candelabra.errors import BundleError, UsageError
 
-__all__ = ["Mode", "RegimeTcn", "TcnSettings", "softmax"]
+__all__ = ["Mode", "RegimeTcn", "TcnSettings", "split_logits"]
 
 Mode = Literal["filtered", "smoothed"]
 Floats = NDArray[np.float32]
@@ -65,8 +65,8 @@ class RegimeTcn:
     heads: Mapping[str, tuple[str, ...]]
     weights: Mapping[str, Floats]
 
-    def logits(self, x: Floats) -> dict[str, NDArray[Any]]:
-        """From inputs ``(n, C)`` to logits ``(n, K)`` by timeframe name; the last is ``boundary``: a column a timeframe."""
+    def logits(self, x: Floats) -> Floats:
+        """From inputs ``(n, C)`` to logits ``(n, labels of all timeframes + timeframes)``: the labels', then each timeframe's boundary."""
         hidden = x @ self.weights["embed.weight"].T + self.weights["embed.bias"]
         n, width = hidden.shape
         for k, dilation in enumerate(self.settings.dilations):
@@ -87,16 +87,11 @@ class RegimeTcn:
                 gate += 1
                 inner /= gate
                 hidden[first:stop] += inner
-        out = hidden @ self.weights["head.weight"].T + self.weights["head.bias"]
-        found: dict[str, NDArray[Any]] = {}
-        at = 0
-        for name, labels in self.heads.items():
-            found[name], at = out[:, at : at + len(labels)], at + len(labels)
-        return found | {"boundary": out[:, at:]}
+        return np.asarray(hidden @ self.weights["head.weight"].T + self.weights["head.bias"])
 
     def probabilities(self, x: Floats) -> dict[str, NDArray[np.float64]]:
         """Chances ``(n, K)`` by timeframe name."""
-        return {name: softmax(values) for name, values in self.logits(x).items() if name != "boundary"}
+        return split_logits(self.logits(x), self.heads)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the weights."""
@@ -114,7 +109,13 @@ class RegimeTcn:
         return made
 
 
-def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+def split_logits(logits: Floats, heads: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.float64]]:
+    """Chances ``(n, K)`` by timeframe name from logits side by side (see `RegimeTcn.logits`)."""
+    ends = np.cumsum([len(labels) for labels in heads.values()])
+    return {name: _softmax(logits[:, end - len(labels) : end]) for (name, labels), end in zip(heads.items(), ends, strict=True)}
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     """Rows that sum to 1."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

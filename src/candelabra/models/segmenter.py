@@ -7,7 +7,7 @@ read, for charts and for labelling; what it says is `Hindsight`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,18 +23,38 @@ from candelabra.candles.timeframe import timeframe
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.models.regime_inputs import RegimeInputs, candles_at
 from candelabra.models.regime_memory import base_bars, filter_memory, inputs_memory, switching_memory
-from candelabra.models.regime_tcn import Mode, RegimeTcn
+from candelabra.models.regime_tcn import Mode, RegimeTcn, split_logits
 from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.regimes.reading import RegimeReading, read_regimes
 from candelabra.windows.alignment import asof_index
 
-__all__ = ["SOURCES", "Segmenter", "Source", "TimeframeReader", "chances", "network_chances"]
+__all__ = [
+    "BaseStates", "Segmenter", "Source", "TimeframeReader", "chances", "geometric_mean", "joint_chances", "network_chances",
+    "network_logits",
+]  # fmt: skip
 
-Source = Literal["switching", "network", "mean"]
-SOURCES: Final[tuple[Source, ...]] = ("switching", "network", "mean")
+Source = Literal["switching", "network", "mean", "joint"]
+"""Where chances come from: a switching model, the convolution, the mean of both, or the convolution and the network that forecasts."""
+
 Floats = NDArray[np.float64]
 _FORMAT: Final = 1
 _FILE: Final = "regimes.json"
+
+
+@dataclass(frozen=True, eq=False)
+class BaseStates:
+    """What a network's state says of regimes at base bars: ``close_ms`` int64 ``(m,)``, ``logits`` float32 ``(m, R)``; NaN: not known."""
+
+    close_ms: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+    def at(self, close_ms: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The rows of bars that close at ``close_ms``, rising; NaN where no base bar does."""
+        place = np.searchsorted(self.close_ms, close_ms)
+        place = np.minimum(place, max(len(self.close_ms) - 1, 0))
+        if not len(self.close_ms):
+            return np.full((len(close_ms), self.logits.shape[1]), np.nan, np.float32)
+        return np.where((self.close_ms[place] == close_ms)[:, None], self.logits[place], np.float32(np.nan))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +67,21 @@ class TimeframeReader:
 
 @dataclass(frozen=True, eq=False)
 class Segmenter:
-    """``inputs`` and ``networks`` (their chances are averaged) for the base timeframe; ``readers`` by timeframe name."""
+    """``inputs`` and ``networks`` (their chances are averaged) for the base timeframe; ``readers`` by timeframe name.
+
+    ``ask``: how a network that forecasts corrects ``networks``, from a symbol's candles; not saved, since it is a part of its own.
+    """
 
     mode: Mode
     inputs: RegimeInputs
     networks: tuple[RegimeTcn, ...]
     readers: Mapping[str, TimeframeReader]
+    ask: Callable[[Candles], BaseStates] | None = None
+
+    @property
+    def asks_states(self) -> bool:
+        """Whether a timeframe is read from the states of the network that forecasts."""
+        return any(reader.source == "joint" for reader in self.readers.values())
 
     @property
     def base(self) -> str:
@@ -87,12 +116,18 @@ class Segmenter:
         base = candles_at(candles, self.inputs.base)
         if not len(base):
             raise DataError(f"{candles.symbol} has no closed {self.base} bar: give more candles")
-        needed = any(reader.source != "switching" for reader in self.readers.values())
-        told = network_chances(self.networks, self.inputs, base) if needed else {}
+        sources, told, joint = {reader.source for reader in self.readers.values()}, {}, {}
+        if sources & {"network", "mean"}:
+            told = network_chances(self.networks, self.inputs, base)
+        if self.asks_states:
+            if self.ask is None:
+                raise DataError("these regimes are read with a network that forecasts: open the whole bundle, not its regimes alone")
+            joint = joint_chances(self.networks, self.inputs, base, self.ask(candles))
         found: dict[str, RegimeReading] = {}
         for name, reader in self.readers.items():
             own = candles_at(base, timeframe(name))
-            p = chances(reader.source, own, base, self.inputs, told.get(name), name, len(reader.decoder.labels))
+            said = joint.get(name) if reader.source == "joint" else told.get(name)
+            p = chances(reader.source, own, base, self.inputs, said, name, len(reader.decoder.labels))
             found[name] = read_regimes(own, reader.decoder, p, model=model, smoothed=self.mode == "smoothed")
         return found
 
@@ -131,10 +166,20 @@ def network_chances(networks: tuple[RegimeTcn, ...], inputs: RegimeInputs, base:
     return {name: np.mean([one[name] for one in told], axis=0) for name in networks[0].heads} if networks else {}
 
 
+def network_logits(networks: tuple[RegimeTcn, ...], table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean logits ``(n, R)`` of the networks on their inputs ``(n, C)``: what a network that forecasts adds to."""
+    return np.stack([network.logits(table) for network in networks]).mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def joint_chances(networks: tuple[RegimeTcn, ...], inputs: RegimeInputs, base: Candles, states: BaseStates) -> dict[str, Floats]:
+    """Chances at each base bar, by timeframe name, of the convolution as the network that forecasts corrects it; NaN where it is silent."""
+    return split_logits(network_logits(networks, inputs.table(base)) + states.at(base.close_time), networks[0].heads)
+
+
 def chances(source: Source, own: Candles, base: Candles, inputs: RegimeInputs, told: Floats | None, name: str, labels: int) -> Floats:
     """Chances ``(n, K)`` at the closes of a timeframe's own bars, as the decoder of that source expects them.
 
-    ``told``: the networks' at base bars. A bar of ``own`` that closes where no base bar does is unknown.
+    ``told``: a network's at base bars. A bar of ``own`` that closes where no base bar does is unknown.
     """
     network = np.full((len(own), labels), np.nan)
     if source != "switching":
@@ -142,12 +187,17 @@ def chances(source: Source, own: Candles, base: Candles, inputs: RegimeInputs, t
         place = asof_index(own.close_time, base.close_time)
         fits = (place >= 0) & (base.close_time[np.maximum(place, 0)] == own.close_time)
         network[fits] = told[place[fits]]
-        if source == "network":
+        if source in ("network", "joint"):
             return network
     model = inputs.switching[name]
     heard = model.probabilities(own)
     if source == "switching":
         return heard
     believed = Decoder(DecoderSettings("duration"), model.labels, model.durations).beliefs(heard)
+    return geometric_mean(network, believed)
+
+
+def geometric_mean(network: Floats, believed: Floats) -> Floats:
+    """Of a network's chances and a filter's ``(n, K)``, as chances; NaN where one is unknown."""
     mean = np.exp(0.5 * (np.log(np.maximum(network, 1e-9)) + np.log(np.maximum(believed, 1e-9))))
     return np.asarray(mean / mean.sum(axis=1, keepdims=True))

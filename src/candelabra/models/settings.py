@@ -24,7 +24,7 @@ class ArmsSettings:
     ``fusion``: how coarse arms reach the base arm. ``arm_dropout``: probability that a whole arm is silenced for a training sequence.
     ``anchor``: the linear model whose volatility forecast the network corrects. Weights of losses beside the quantile loss:
     ``volatility_weight`` of log volatility, ``qlike_weight`` of its variance's QLIKE, ``auxiliary_weight`` of the ranges of many spans to
-    come, learned beside the forecast (`windows.auxiliary`).
+    come, learned beside the forecast (`windows.auxiliary`), ``regime_weight`` of the regimes, where labels are given.
     """
 
     width: int = 128
@@ -42,6 +42,7 @@ class ArmsSettings:
     volatility_weight: float = 1.0
     qlike_weight: float = 0.3
     auxiliary_weight: float = 1.0
+    regime_weight: float = 0.3
 
     def __post_init__(self) -> None:
         for width, heads, name in ((self.width, self.heads, "width"), (self.coarse_width, self.coarse_heads, "coarse_width")):

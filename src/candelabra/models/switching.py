@@ -93,12 +93,11 @@ class SwitchingModel:
     durations: DurationModel
 
     def probabilities(self, candles: Candles) -> Array:
-        """What each bar alone says ``(n, K)``, given all before it; the first bar says nothing and is NaN."""
+        """What each bar alone says ``(n, K)``, given all before it."""
         returns, elapsed = _returns(candles)
         out = np.full((len(candles), len(self.labels)), np.nan)
         state = self._start(candles.symbol)
-        if len(candles) > 1:
-            _hear(returns, elapsed, *state, out)
+        _hear(returns, elapsed, *state, out)
         return self._told(out)
 
     def stream(self, symbol: str) -> SwitchingStream:
@@ -167,6 +166,20 @@ class SwitchingStream:
         _hear(returns, elapsed, *self._state, out)
         self._last = int(candles.bar[-1]), float(candles.close[-1])
         return self._model._told(out)
+
+    def state(self) -> dict[str, Array]:
+        """All that the next candle needs to know, as arrays by name."""
+        running, belief, factor = (part.copy() for part in self._state[3:])
+        return {"running": running, "belief": belief, "factor": factor, "last": np.array(self._last or (), np.float64)}
+
+    def resume(self, state: Mapping[str, Array]) -> None:
+        """Stand where the same model's `state` was taken, of the same symbol; DataError when it is none."""
+        try:
+            for place, name in zip(self._state[3:], ("running", "belief", "factor"), strict=True):
+                place[:] = state[name]
+            self._last = (int(state["last"][0]), float(state["last"][1])) if len(state["last"]) else None
+        except (KeyError, ValueError, IndexError) as error:
+            raise DataError(f"this is no state of this switching model ({error!r}): begin anew from the history") from error
 
 
 def fit_switching(

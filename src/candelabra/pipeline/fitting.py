@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -19,8 +20,12 @@ from candelabra.progress import Reporter
 from candelabra.training.fit import fit_network
 from candelabra.training.loop import Progress, TrainingRun
 from candelabra.training.precision import choose_precision, choose_threads
+from candelabra.training.regime_problem import RegimeTargets
 
-__all__ = ["Fitted", "fit_models", "product_name", "resolved"]
+__all__ = ["JOINT", "Fitted", "fit_models", "product_name", "resolved", "watch_of"]
+
+JOINT: Final = "arms"
+"""The network that can learn regimes beside the forecast."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +51,17 @@ def resolved(config: Config) -> Config:
 
 
 def fit_models(
-    config: Config, data: FitData, progress: Reporter, folder: Path | None = None, start: Mapping[str, FittedNetwork] | None = None
+    config: Config,
+    data: FitData,
+    progress: Reporter,
+    folder: Path | None = None,
+    start: Mapping[str, FittedNetwork] | None = None,
+    regimes: RegimeTargets | None = None,
 ) -> Fitted:
-    """Fit baselines, members and the product on ``data``; ``folder`` keeps the networks' checkpoints; ``start``: see `start`."""
+    """Fit baselines, members and the product on ``data``; ``folder`` keeps the networks' checkpoints; ``start``: see `start`.
+
+    ``regimes``: labels that `arms` learns beside the forecast.
+    """
     torch.set_num_threads(config.training.threads or 1)
     product = product_name(config)
     members = config.ensemble.members or (config.model.name,)
@@ -77,9 +90,10 @@ def fit_models(
                 training,
                 config.scaling,
                 folder=folder / name if folder else None,
-                progress=_watch(progress, training.evaluate_every),
+                progress=watch_of(progress, training.evaluate_every),
                 anchor=models.get(settings.anchor),
                 start=(start or {}).get(name),
+                regimes=regimes if name == JOINT else None,
             )
         for run in runs[name]:
             progress.note(f"{name}: best at step {run.best_step} of {run.steps} ({run.reason}, {run.cpu_seconds:.0f} CPU-seconds)")
@@ -89,7 +103,9 @@ def fit_models(
     return Fitted(models, product, runs, skipped)
 
 
-def _watch(progress: Reporter, every: int) -> Callable[[int], Progress]:
+def watch_of(progress: Reporter, every: int) -> Callable[[int], Progress]:
+    """How the trainings of a run's seeds are shown: ``every`` steps at a time."""
+
     def of_seed(_: int) -> Progress:
         def advance(_step: int, _steps: int, train: float, validation: float) -> None:
             progress.advance(every, loss=train, validation=validation)

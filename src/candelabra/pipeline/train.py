@@ -33,6 +33,7 @@ from candelabra.models.network import FittedNetwork
 from candelabra.pipeline.audit import certify_draft, checks_of
 from candelabra.pipeline.backtesting import RULE_FILE, account_of, backtest_test, choose_rule, plain_json, write_rule
 from candelabra.pipeline.fitting import Fitted, fit_models, resolved
+from candelabra.pipeline.joint import JointRegimes, check_regimes, learn_alone, read_jointly, regime_rows, save_regimes, scores_of, views_of
 from candelabra.pipeline.judging import Judgement, Oracle, judge, verdict_of
 from candelabra.pipeline.material import Material, prepare
 from candelabra.pipeline.openings import log_opening
@@ -40,6 +41,7 @@ from candelabra.pipeline.present import Story, sections, summarise
 from candelabra.pipeline.selfcheck import check_bundle
 from candelabra.pipeline.start import starting_networks
 from candelabra.progress import Reporter, Silent
+from candelabra.regimes.learning_set import LearningSet
 from candelabra.report.inputs import Range, ReportInputs, RunFacts
 from candelabra.report.page import write_report
 from candelabra.sources.files import write_candles
@@ -70,6 +72,7 @@ class TrainResult:
     seconds: dict[str, float]
     notes: list[str] = field(default_factory=list)
     traded: Study | None = None
+    regimes: JointRegimes | None = None
 
 
 def train(
@@ -82,12 +85,14 @@ def train(
     market: Mapping[str, SimulatedMarket] | None = None,
     resume: Path | None = None,
     commands: Sequence[str] = (),
+    labels: LearningSet | None = None,
 ) -> TrainResult:
     """Learn from candles and say how sure that is; writes a run folder with bundle and report.
 
     ``folder``: the run folder (default: ``<runs>/<UTC>-<model>-<config hash>``). ``resume``: a run folder whose training was
     interrupted; its own config is used and the weights come out as if it had not been. ``market``: the truth of simulated
-    candles, by symbol; they are kept in the run folder.
+    candles, by symbol; they are kept in the run folder. ``labels``: a learning set whose regimes are learned beside the forecast, in the
+    same network; they are sealed in the same bundle, filtered and smoothed apart.
     """
     progress = progress or Silent()
     seconds: dict[str, float] = {}
@@ -100,12 +105,14 @@ def train(
     seconds["features"] = time.perf_counter() - started
     start = starting_networks(config, material.recipe, material.split)
     place = resume or folder or runs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{config.model.name}-{config_hash(config)}"
-    _open_folder(place, config, material, resuming=resume is not None)
+    _open_folder(place, config, material, labels, resuming=resume is not None)
     for simulated in () if resume else (market or {}).values():
         write_candles(simulated.candles, place / CANDLES_FILE)
 
     lap = time.perf_counter()
-    fitted = fit_models(config, material.fit_data, progress, place / "checkpoints", start)
+    beside = learn_alone(config, material, labels, place / "checkpoints", progress) if labels is not None else None
+    taught = beside.targets if beside is not None else None
+    fitted = fit_models(config, material.fit_data, progress, place / "checkpoints", start, taught)
     seconds["training"] = time.perf_counter() - lap
     lap = time.perf_counter()
     trials, openings = log_opening(
@@ -114,6 +121,10 @@ def train(
     oracle = _oracle(material, market or {}, progress)
     judgement = judge(material, fitted.models, fitted.product, config, trials, progress, oracle)
     rows = verdict_of(judgement, fitted.product, config)
+    regimes = None
+    if beside is not None:
+        regimes = read_jointly(config, material, beside, fitted, place / "checkpoints", progress)
+        rows += regime_rows(regimes)
     seconds["evaluation"] = time.perf_counter() - lap
     lap = time.perf_counter()
     with progress.stage("choose a trading rule on validation, backtest it on test"):
@@ -122,6 +133,7 @@ def train(
     seconds["backtest"] = time.perf_counter() - lap
     lap = time.perf_counter()
     notes = [*judgement.evaluation.notes, *fitted.skipped.values()]
+    notes += dict.fromkeys(note for all_ in (regimes.verdicts if regimes else {}).values() for one in all_ for note in one.notes)
     with progress.stage("audit causality and seal the bundle"):
         manifest = _seal(
             config,
@@ -133,11 +145,13 @@ def train(
             choice,
             bool(market) or any(c.simulated for own in material.candles for c in own),
             trials,
+            (regimes, progress) if regimes is not None else None,
         )
     with progress.stage("check the bundle against the evaluation"):
         checks = check_bundle(Predictor.open(place / "bundle"), material, judgement, fitted.product)
         certificate = Certificate.load(place / "bundle")
         checks += checks_of(certificate) if certificate is not None else ()
+        checks += check_regimes(place / "bundle", regimes) if regimes is not None else ()
     failed = [check for check in checks if check.passed is False]
     notes += [f"CHECK FAILED: {check.what}: {check.detail}" for check in failed]
     seconds["bundle"] = time.perf_counter() - lap
@@ -152,6 +166,8 @@ def train(
             config_toml=to_toml(config),
             versions=manifest.libraries,
             commands=tuple(commands),
+            regimes=views_of(regimes, material.split.cuts_ms[3]) if regimes is not None else (),
+            regime_scores=scores_of(regimes) if regimes is not None else (),
             **sections(story),  # type: ignore[arg-type]
         )
         write_report(page, place / "report.html")
@@ -159,7 +175,7 @@ def train(
     seconds["all"] = time.perf_counter() - started
     write_atomically(place / "verdict.json", json.dumps([r.as_dict() for r in rows], indent=1).encode())
     write_atomically(place / "backtest.json", plain_json(traded.as_dict()))
-    return TrainResult(place, place / "bundle", place / "report.html", rows, judgement, fitted.product, seconds, notes, traded)
+    return TrainResult(place, place / "bundle", place / "report.html", rows, judgement, fitted.product, seconds, notes, traded, regimes)
 
 
 def _config_of(run: Path) -> Config:
@@ -169,15 +185,17 @@ def _config_of(run: Path) -> Config:
     return from_toml(path.read_text(encoding="utf-8"), str(path))
 
 
-def _open_folder(place: Path, config: Config, material: Material, *, resuming: bool) -> None:
+def _open_folder(place: Path, config: Config, material: Material, labels: LearningSet | None, *, resuming: bool) -> None:
     """Create the run folder with its config and the fingerprint of its candles, or check that a resumed one fits."""
     mark = place / "candles.json"
-    now = {"fingerprint": material.fingerprint, "symbols": list(material.symbols)}
+    now: dict[str, Any] = {"fingerprint": material.fingerprint, "symbols": list(material.symbols)}
+    if labels is not None:
+        now["labels"] = labels.fingerprint
     if resuming:
         if (place / "bundle").exists():
             raise DataError(f"{place} is finished: its bundle is sealed; start a new run, or open {place / 'report.html'}")
         if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != now:
-            raise DataError(f"{place} was begun with other candles than those given now: give the same files to resume it")
+            raise DataError(f"{place} was begun with other candles or labels than those given now: give the same files to resume it")
         return
     if place.exists() and any(place.iterdir()):
         raise DataError(f"the run folder {place} is not empty: choose another --out, or continue it with --resume {place}")
@@ -213,7 +231,7 @@ def _oracle(material: Material, market: Mapping[str, SimulatedMarket], progress:
 
 def _seal(
     config: Config, material: Material, fitted: Fitted, judgement: Judgement, place: Path, rows: Sequence[VerdictRow], choice: Choice,
-    simulated: bool, trials: int,
+    simulated: bool, trials: int, regimes: tuple[JointRegimes, Reporter] | None = None,
 ) -> Manifest:  # fmt: skip
     draft = place / ".bundle-draft"
     shutil.rmtree(draft, ignore_errors=True)
@@ -227,6 +245,8 @@ def _seal(
         fitted.models[name].save(draft / "baselines" / name)
         judgement.calibrations[name].save(draft / "baselines" / name / "calibration.json")
     write_rule(draft / RULE_FILE, choice, account_of(config))
+    if regimes is not None:
+        save_regimes(regimes[0], material, draft, regimes[1])
     (draft / "metrics.json").write_text(judgement.evaluation.to_json(), encoding="utf-8")
     series = material.series[0]
     features = {

@@ -8,6 +8,7 @@ through hysteresis, so that one rule decides when a regime changes, in history a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, get_args
 
@@ -24,9 +25,9 @@ from candelabra.regimes.filters import (
     evidence,
     fixed_lag,
     markov_filter,
-    markov_step,
+    markov_run,
 )
-from candelabra.regimes.hysteresis import HysteresisSettings, HysteresisState, hysteresis, step
+from candelabra.regimes.hysteresis import HysteresisSettings, HysteresisState, hysteresis, hysteresis_run
 from candelabra.regimes.paths import semi_markov_path, viterbi_path
 from candelabra.regimes.segmentation import UNLABELLED
 
@@ -133,8 +134,7 @@ class Decoder:
             return semi_markov_path(heard, d.share, d.follows, d.log_mass(most), live)
         believed = self._beliefs(p)
         if s.kind == "raw" or s.kind in LATE_KINDS:
-            known: NDArray[np.bool_] = np.asarray(np.isfinite(believed).all(axis=1))
-            return np.where(known, np.argmax(np.where(known[:, None], believed, 0.0), axis=1), UNLABELLED).astype(np.int16)
+            return _likeliest(believed)
         return hysteresis(believed, s.rule)
 
     def late(self, lag: int) -> Decoder:
@@ -195,30 +195,52 @@ class DecoderStream:
 
     def __init__(self, decoder: Decoder) -> None:
         s, d = decoder.settings, decoder.durations
-        self._decoder, self._first = decoder, True
+        self._decoder, self._rule, self._seen = decoder, s.rule, 0
         self._chain = d.transition()
+        self._belief = d.share.copy()
+        self._ages = duration_start(d.share, d.survival(d.longest)) if s.kind == "duration" else None
         self.state = HysteresisState()
-        if s.kind == "duration":
-            self._ages = duration_start(d.share, d.survival(d.longest))
-        else:
-            self._belief = d.share.copy()
 
     def push(self, probabilities: ArrayLike) -> tuple[int, Array]:
         """Hear one bar's probabilities ``(K,)``: the label shown now and what is believed of each."""
+        codes, believed = self.run(np.asarray(probabilities, np.float64)[None])
+        return int(codes[0]), believed[0]
+
+    def run(self, probabilities: ArrayLike) -> tuple[NDArray[np.int16], Array]:
+        """Hear the next bars' probabilities ``(n, K)``: the label shown at each ``(n,)`` and what was believed ``(n, K)``."""
         s, d = self._decoder.settings, self._decoder.durations
-        p = self._decoder.tilted(np.asarray(probabilities, np.float64)[None])
-        said = p[0]
-        if s.kind in ("markov", "duration"):
-            row = evidence(p, d.share, s.power)[0]
-            if s.kind == "markov":
-                markov_step(self._belief, row, self._chain, self._first)
-                said = self._belief.copy()
-            else:
-                said = np.empty((1, len(d)))
-                duration_run(row[None], *self._ages, d.follows, said, np.empty_like(said))
-                said = said[0]
-        self._first = False
+        p = said = self._decoder.tilted(np.asarray(probabilities, np.float64))
+        if s.kind == "markov":
+            said = markov_run(evidence(p, d.share, s.power), self._belief, self._chain, self._seen == 0)
+        elif self._ages is not None:
+            said = np.empty_like(p)
+            duration_run(evidence(p, d.share, s.power), *self._ages, d.follows, said, np.empty_like(p))
+        self._seen += len(p)
         if s.kind == "raw":
-            return (int(np.argmax(said)) if np.isfinite(said).all() else UNLABELLED), said
-        self.state = step(self.state, said, s.rule)
-        return self.state.state, said
+            return _likeliest(said), said
+        run = hysteresis_run(said, self._rule, self.state)
+        self.state = run.end
+        return run.code, said
+
+    def memory(self) -> dict[str, Array]:
+        """All that the next bar needs to know, as arrays by name."""
+        held = self.state
+        kept = {"seen": np.array([self._seen], np.float64), "belief": self._belief.copy()}
+        kept["held"] = np.array([held.state, held.age, held.candidate, held.count], np.float64)
+        ages = zip(("ages", "factor", "place"), self._ages or (), strict=False)
+        return kept | {name: part.copy() for name, part in ages}
+
+    def resume(self, memory: Mapping[str, Array]) -> None:
+        """Stand where the same decoder's `memory` was taken; DataError when it is none."""
+        try:
+            self._seen, self._belief[:] = int(memory["seen"][0]), memory["belief"]
+            for place, name in zip((self._ages or ())[:3], ("ages", "factor", "place"), strict=False):
+                place[:] = memory[name]
+            self.state = HysteresisState(*(int(v) for v in memory["held"])).check(len(self._belief))
+        except (KeyError, ValueError, TypeError, UsageError) as error:
+            raise DataError(f"this is no memory of this decoder ({error!r}): begin anew from the history") from error
+
+
+def _likeliest(p: Array) -> NDArray[np.int16]:
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
+    return np.where(known, np.argmax(np.where(known[:, None], p, 0.0), axis=1), UNLABELLED).astype(np.int16)

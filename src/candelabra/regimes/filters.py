@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "duration_filter", "duration_lag", "duration_late", "duration_run", "duration_start", "evidence", "fixed_lag", "markov_filter",
-    "markov_late", "markov_step",
+    "markov_late", "markov_run", "markov_step",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -45,14 +45,19 @@ def markov_step(belief: Array, row: Array, transition: Array, first: bool) -> No
 
 
 @njit(cache=True)
-def markov_filter(log_evidence: Array, start: Array, transition: Array) -> Array:
-    """Chance ``(n, K)`` of each label at each bar given all bars up to it (Rabiner 1989, forward recursion, normalised)."""
+def markov_run(log_evidence: Array, belief: Array, transition: Array, first: bool) -> Array:
+    """Chances ``(n, K)`` at bars that come next; the belief ``(K,)`` is carried on in place. ``first``: nothing came before."""
     out = np.empty_like(log_evidence)
-    belief = start.copy()
     for t in range(len(log_evidence)):
-        markov_step(belief, log_evidence[t], transition, t == 0)
+        markov_step(belief, log_evidence[t], transition, first and t == 0)
         out[t] = belief
     return out
+
+
+@njit(cache=True)
+def markov_filter(log_evidence: Array, start: Array, transition: Array) -> Array:
+    """Chance ``(n, K)`` of each label at each bar given all bars up to it (Rabiner 1989, forward recursion, normalised)."""
+    return markov_run(log_evidence, start.copy(), transition, True)
 
 
 @njit(cache=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.errors import DataError
+from candelabra.report.regime_scores import RegimeScores
 from candelabra.report.regime_view import RegimeView
 
 __all__ = [
@@ -457,6 +458,7 @@ class ReportInputs:
     calibration: tuple[Calibration, ...] = ()
     trading: TradingView | None = None
     regimes: tuple[RegimeView, ...] = ()
+    regime_scores: tuple[RegimeScores, ...] = ()
     learning: tuple[LearningCurve, ...] = ()
     quality: tuple[SymbolQuality, ...] = ()
     findings: tuple[Finding, ...] = ()

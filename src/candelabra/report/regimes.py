@@ -9,6 +9,7 @@ from candelabra.report.inputs import ReportInputs
 from candelabra.report.markup import Cell, Section, caption, choices, figure, note, number, table, words
 from candelabra.report.regime_alarms import alarm_list
 from candelabra.report.regime_figure import MOST_CANDLES, figure_spec
+from candelabra.report.regime_scores import drawn_scores
 from candelabra.report.regime_view import BandView, RegimeView, colours
 
 __all__ = ["drawn", "section"]
@@ -31,11 +32,11 @@ SMOOTHED = (
 
 def section(inputs: ReportInputs) -> Section | None:
     """The regimes of every symbol; nothing when there are none."""
-    return drawn(inputs.regimes)
+    return drawn(inputs.regimes, drawn_scores(inputs.regime_scores))
 
 
-def drawn(views: tuple[RegimeView, ...]) -> Section | None:
-    """The section of some views; nothing when there are none with bars."""
+def drawn(views: tuple[RegimeView, ...], scores: str = "") -> Section | None:
+    """The section of some views, ``scores`` (HTML) after the words; nothing when there are none with bars."""
     shown = [view for view in views if len(view.close)]
     if not shown:
         return None
@@ -43,7 +44,7 @@ def drawn(views: tuple[RegimeView, ...]) -> Section | None:
     modes = {(band.mode, band.lag > 0) for view in shown for band in view.bands}
     says = [text for key, text in ((("filtered", False), FILTERED), (("filtered", True), LAGGED)) if key in modes]
     says += [SMOOTHED] if any(mode == "smoothed" for mode, _ in modes) else []
-    body = "".join(note(text, "aside") for text in says)
+    body = "".join(note(text, "aside") for text in says) + scores
     body += choices("regime-symbol", [(view.symbol, _symbol(place, view, tone)) for place, view in enumerate(shown)], "Symbol")
     return Section("regimes", "Regimes", "Regimes", body)
 

@@ -10,6 +10,7 @@ from candelabra.training.segmenter_fit import SegmenterFit, bounds_for
 __all__ = ["bounds_notes"]
 
 _SOURCES = {"switching": "the switching model", "network": "the network", "mean": "the mean of network and switching model"}
+_SOURCES |= {"joint": "the network that forecasts too"}
 
 
 def bounds_notes(fit: SegmenterFit, asked: Bounds) -> dict[str, str]:

@@ -119,7 +119,7 @@ class _BaseStep(nn.Module):
         super().__init__()
         self.network, self.steps, self.says = network, _Steps(network.encoder), says
 
-    def forward(self, x: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         network = self.network
         fine, says = len(network.layout.fine), len(self.says)
         given = {network.layout.base: x} | dict(zip(network.layout.fine, rest[:fine], strict=True))
@@ -132,8 +132,11 @@ class _BaseStep(nn.Module):
                 state = self._fuse(state, torch.stack(tuple(said.values())))
             state, new = block(state, cos, sin, empty, rings[2 * depth], rings[2 * depth + 1])
             kept.append(new)
-        quantiles, volatility = network.head(_normed(state, self.steps.norm))
-        return quantiles, volatility, torch.stack(kept)
+        state = _normed(state, self.steps.norm)
+        quantiles, volatility = network.head(state)
+        if network.regimes is None:
+            return quantiles, volatility, torch.stack(kept)
+        return quantiles, volatility, torch.stack(kept), network.regimes(state)
 
     def _fuse(self, x: Tensor, said: Tensor) -> Tensor:
         """``said`` ``(arms, 2, width)``: keys and values; the null state has a key and no value."""
@@ -151,7 +154,8 @@ def export_steps(network: ArmsNetwork, folder: Path, index: int) -> list[Path]:
 
     All sizes are fixed. Inputs of the base step: ``x:<base>`` and ``x:<fine>`` ``(1, channels)``, ``say:<coarse>`` (``cross``: its key and
     value ``(2, width)``; ``hierarchical``: the state of the nearest coarse arm; ``concat``: ``x:<coarse>``, its row), ``cos sin empty`` and
-    ``keys:<layer> values:<layer>``; outputs ``quantiles volatility kept``. A coarse step gives ``say`` and ``kept`` ``(layers, 2, heads, 1,
+    ``keys:<layer> values:<layer>``; outputs ``quantiles volatility kept``, and ``regimes``, the
+    correction of their logits, where they were learned. A coarse step gives ``say`` and ``kept`` ``(layers, 2, heads, 1,
     size)``, and in a hierarchy reads ``above``, what the next coarser arm said.
     """
     network.eval()
@@ -174,5 +178,6 @@ def export_steps(network: ArmsNetwork, folder: Path, index: int) -> list[Path]:
         else:
             inputs[f"say:{tf}"] = torch.zeros(2, settings.width) if settings.fusion == "cross" else torch.zeros(1, settings.coarse_width)
     paths.append(folder / f"step-{index}.onnx")
-    to_onnx(base, inputs | base.steps.example(), ("quantiles", "volatility", "kept"), paths[-1])
+    outputs = ("quantiles", "volatility", "kept", *(() if network.regimes is None else ("regimes",)))
+    to_onnx(base, inputs | base.steps.example(), outputs, paths[-1])
     return paths

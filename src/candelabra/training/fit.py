@@ -9,15 +9,17 @@ from pathlib import Path
 import torch
 
 from candelabra.candles.timeframe import Timeframe
+from candelabra.errors import UsageError
 from candelabra.features.scaling import ScalerSettings
-from candelabra.models.arms import ArmsLayout, ArmsNetwork
+from candelabra.models.arms import REGIMES, ArmsLayout, ArmsNetwork
 from candelabra.models.base import FitData, FittedModel
 from candelabra.models.gpt2 import Gpt2Layout, Gpt2Network, pretrained_blocks
 from candelabra.models.network import FittedNetwork, Network, load
 from candelabra.models.settings import ArmsSettings, Gpt2Settings
 from candelabra.training.loop import Progress, TrainingRun, train_network
 from candelabra.training.precision import choose_precision
-from candelabra.training.problem import Problem, earlier_problem, prepare_problem
+from candelabra.training.problem import Problem, earlier_problem, prepare_problem, with_regimes
+from candelabra.training.regime_problem import RegimeTargets
 from candelabra.training.settings import TrainingSettings
 from candelabra.training.start import adopt
 from candelabra.training.task import NetworkTask
@@ -54,18 +56,23 @@ def fit_network(
     progress: Callable[[int], Progress] | None = None,
     anchor: FittedModel | None = None,
     start: FittedNetwork | None = None,
+    regimes: RegimeTargets | None = None,
 ) -> tuple[FittedNetwork, list[TrainingRun]]:
     """Train ``training.seeds`` networks on the training rows of ``data``, stopped early on its validation rows.
 
     ``start``: networks whose weights are begun from (see `start`), at ``training.start_rate`` of the learning rate and without a rehearsal:
-    keeping them as they are is one of the candidates.
+    keeping them as they are is one of the candidates. ``regimes``: labels on the base bars of ``data`` to be learned in the same network.
 
     Everything fitted before the weights (scalers, anchor, reference quantiles, target scales) reads training rows only.
-    Raises DataError when there is too little history for a sequence.
+    Raises DataError when there is too little history for a sequence, UsageError for regimes in a network that has no head for them.
     """
+    if regimes is not None and not isinstance(settings, ArmsSettings):
+        raise UsageError("gpt2 has no head for regimes: choose model.name = arms, or learn the labels alone with --regimes-only")
     if training.threads:
         torch.set_num_threads(training.threads)
     problem = prepare_problem(data, settings, scaling, anchor)
+    if regimes is not None:
+        problem = with_regimes(problem, regimes)
     length, masked = _sequence(settings, training)
     batches = _batches(problem, settings, length)
     precision = choose_precision(training.precision)
@@ -115,18 +122,20 @@ def _batches(problem: Problem, settings: ArmsSettings | Gpt2Settings, length: in
         SequencePart(p.x, p.asof, targets, span) for p, targets, span in zip(problem.prepared, problem.targets, problem.spans, strict=True)
     ]
     coarse: dict[str, int] = {}
+    aligned = (*spec.fine, *(() if problem.regimes is None else (REGIMES,)))
     if isinstance(settings, ArmsSettings):
         frame = Timeframe(spec.base).milliseconds
         own = 1 if settings.fusion == "concat" else settings.coarse_attention_width
         coarse = {tf: -(-length * frame // Timeframe(tf).milliseconds) + 1 + own for tf in spec.coarse}
-    return SequenceBatches(parts, base=spec.base, aligned=tuple(spec.fine), coarse=coarse, links=spec.links, length=length)
+    return SequenceBatches(parts, base=spec.base, aligned=aligned, coarse=coarse, links=spec.links, length=length)
 
 
 def _build(problem: Problem, settings: ArmsSettings | Gpt2Settings) -> Network:
     spec, scale = problem.spec, problem.spec.volatility_scale
     widths = {tf: table.shape[1] for tf, table in problem.prepared[0].x.items()}
     if isinstance(settings, ArmsSettings):
-        return ArmsNetwork(settings, ArmsLayout(spec.base, spec.coarse, tuple(spec.fine), widths), problem.reference, scale)
+        heads = {} if problem.regimes is None else problem.regimes.heads
+        return ArmsNetwork(settings, ArmsLayout(spec.base, spec.coarse, tuple(spec.fine), widths, heads), problem.reference, scale)
     layout = Gpt2Layout(spec.base, widths[spec.base])
     if not settings.weights:
         return Gpt2Network(settings, layout, problem.reference, scale)

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from candelabra.errors import DataError
 from candelabra.features.scaling import ScalerSettings, fit_scaler
 from candelabra.metrics.quantiles import pinball
-from candelabra.models.arms import ArmsLayout
+from candelabra.models.arms import REGIMES, ArmsLayout
 from candelabra.models.base import QUANTILE_LEVELS, FitData, FittedModel
 from candelabra.models.inputs import InputSpec, Prepared
 from candelabra.models.registry import new_model
 from candelabra.models.settings import ArmsSettings, Gpt2Settings
+from candelabra.training.regime_problem import RegimeTargets
 from candelabra.windows.auxiliary import AUXILIARY_SPANS, auxiliary_targets
 from candelabra.windows.series import Series
 
-__all__ = ["Problem", "earlier_problem", "prepare_problem"]
+__all__ = ["Problem", "earlier_problem", "prepare_problem", "with_regimes"]
 
 _VALIDATION_WINDOWS: Final = 1500  # networks without a dense pass are validated on at most this many evenly spread rows
 
@@ -30,8 +31,9 @@ class Problem:
     """Everything of a fit that does not depend on the seed; arrays per symbol.
 
     ``targets`` float32 ``(base rows, 2 x horizons + auxiliary)``: return and log volatility in the head's units, then the auxiliary
-    targets; NaN outside the training rows. ``answers``: the first two, at the ``validation`` rows. ``reference`` ``(horizons, levels)``,
-    ``unit`` ``(horizons,)``: see heads; ``variance`` ``(2, horizons)``: offset and unit of the QLIKE loss.
+    targets, then the regimes' columns where ``regimes`` are learned too; NaN outside the training rows. ``answers``: the first two, at the
+    ``validation`` rows. ``reference`` ``(horizons, levels)``, ``unit`` ``(horizons,)``: see heads; ``variance`` ``(2, horizons)``: offset
+    and unit of the QLIKE loss.
     """
 
     spec: InputSpec
@@ -43,6 +45,7 @@ class Problem:
     reference: NDArray[np.float32]
     unit: NDArray[np.float32]
     variance: NDArray[np.float32]
+    regimes: RegimeTargets | None = None
 
 
 def prepare_problem(data: FitData, settings: ArmsSettings | Gpt2Settings, scaling: ScalerSettings, anchor: FittedModel | None) -> Problem:
@@ -87,6 +90,17 @@ def prepare_problem(data: FitData, settings: ArmsSettings | Gpt2Settings, scalin
     )
 
 
+def with_regimes(problem: Problem, regimes: RegimeTargets) -> Problem:
+    """The problem with regimes to be learned beside the forecast, at the rows that teach it."""
+    prepared, targets = [], []
+    for number, (own, values, (low, high)) in enumerate(zip(problem.prepared, problem.targets, problem.spans, strict=True)):
+        prepared.append(replace(own, x={**own.x, REGIMES: regimes.tables[number]}))
+        columns = np.full_like(regimes.columns[number], np.nan)
+        columns[low:high] = regimes.columns[number][low:high]
+        targets.append(np.concatenate([values, columns], axis=1))
+    return replace(problem, prepared=tuple(prepared), targets=tuple(targets), regimes=regimes)
+
+
 def earlier_problem(problem: Problem, data: FitData, share: float, length: int) -> Problem | None:
     """The problem cut off before the last ``share`` of the training range, with that as its validation; None where too little is left.
 
@@ -112,7 +126,11 @@ def earlier_problem(problem: Problem, data: FitData, share: float, length: int) 
     if max(stop - low for low, stop in spans) < 2 * length or sum(map(len, rows)) < length:
         return None
     answers = tuple(values[r, :columns] for values, r in zip(problem.targets, rows, strict=True))
-    return replace(problem, targets=tuple(targets), spans=tuple(spans), validation=tuple(rows), answers=answers)
+    regimes = problem.regimes
+    if regimes is not None:  # what is judged is what was taken from training: all of it was known by the end of that
+        ranges = tuple((int(r[0]), int(r[-1]) + 1) if len(r) else (0, 0) for r in later)
+        regimes = replace(regimes, ranges=ranges)
+    return replace(problem, targets=tuple(targets), spans=tuple(spans), validation=tuple(rows), answers=answers, regimes=regimes)
 
 
 def _fit_inputs(data: FitData, settings: ArmsSettings | Gpt2Settings, scaling: ScalerSettings, anchor: FittedModel) -> InputSpec:

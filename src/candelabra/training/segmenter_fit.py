@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,10 +10,9 @@ from typing import Final
 import numpy as np
 
 from candelabra.candles.timeframe import timeframe
-from candelabra.errors import DataError
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode, TcnSettings
-from candelabra.models.segmenter import Segmenter, Source, TimeframeReader, chances, network_chances
+from candelabra.models.segmenter import BaseStates, Segmenter, Source, TimeframeReader, chances, joint_chances, network_chances
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.decoding import DecoderKind
 from candelabra.regimes.durations import DurationModel
@@ -28,7 +27,7 @@ __all__ = ["Choice", "SegmenterFit", "bounds_for", "fit_segmenter"]
 _OPTIONS: Final[dict[Mode, tuple[tuple[Source, DecoderKind], ...]]] = {
     "filtered": (
         ("switching", "duration"), ("network", "hysteresis"), ("network", "markov"), ("network", "duration"), ("mean", "hysteresis"),
-        ("mean", "markov"),
+        ("mean", "markov"), ("joint", "hysteresis"), ("joint", "markov"), ("joint", "duration"),
     ),
     "smoothed": (
         ("switching", "viterbi"), ("switching", "semi_markov"), ("network", "viterbi"), ("network", "semi_markov"),
@@ -76,15 +75,21 @@ def fit_segmenter(
     switching: SwitchingSettings | None = None,
     folder: Path | None = None,
     progress: Callable[[int], Progress] | None = None,
+    network: RegimeFit | None = None,
+    states: Sequence[BaseStates] | None = None,
 ) -> SegmenterFit:
     """Train and choose. ``bounds`` hold filtered decoders (see `bounds_for`).
 
-    DataError where a timeframe has no label in the validation range: nothing could be chosen.
+    ``network``: already trained on the same data; ``states``: how a network that forecasts corrects it, at base bars of each symbol.
+    DataError where a timeframe has too few labels, see `prepare_regimes`.
     """
-    fit = fit_regime_network(data, settings, training, mode=mode, seed=seed, switching=switching, folder=folder, progress=progress)
+    fit = network or fit_regime_network(
+        data, settings, training, mode=mode, seed=seed, switching=switching, folder=folder, progress=progress
+    )
     # a smoothed network reads ahead: what closes after validation must not be there when its decoder is chosen
     seen = [c.between(end_ms=data.validation_end_ms) for c in data.candles]
     told = [network_chances(fit.networks, fit.inputs, candles) for candles in seen]
+    said = [joint_chances(fit.networks, fit.inputs, c, s) for c, s in zip(seen, states, strict=True)] if states is not None else told
     readers, choices = {}, []
     for name, labels in fit.heads.items():
         durations = fit.durations[name]
@@ -95,16 +100,11 @@ def fit_segmenter(
             data.codes(name, number, c.rows(slice(0, stop)), data.validation_end_ms, labels)[0]
             for number, (c, stop) in enumerate(zip(own, stops, strict=True))
         ]
-        if not any((t[a:] >= 0).any() for t, a in zip(truths, starts, strict=True)):
-            raise DataError(
-                f"{name}: the validation range has no label that was known by its end: a decoder cannot be chosen; hand in labels that "
-                "reach into it, or leave the timeframe out"
-            )
         best: tuple[tuple[float, float], TimeframeReader] | None = None
-        for source, kind in _open_options(mode, name in fit.inputs.switching):
+        for source, kind in _open_options(mode, name in fit.inputs.switching, states is not None):
             given = [
                 chances(source, c, base, fit.inputs, one.get(name), name, len(labels))[:stop]
-                for c, base, one, stop in zip(own, seen, told, stops, strict=True)
+                for c, base, one, stop in zip(own, seen, said if source == "joint" else told, stops, strict=True)
             ]
             decoder, trials = choose_decoder(
                 kind, given, truths, labels, durations, bounds=bounds_for(durations, bounds), start=starts,
@@ -119,7 +119,7 @@ def fit_segmenter(
     return SegmenterFit(Segmenter(mode, fit.inputs, fit.networks, readers), fit, tuple(choices))
 
 
-def _open_options(mode: Mode, switching: bool) -> Iterator[tuple[Source, DecoderKind]]:
+def _open_options(mode: Mode, switching: bool, joint: bool) -> Iterator[tuple[Source, DecoderKind]]:
     for source, kind in _OPTIONS[mode]:
-        if source == "network" or switching:
+        if {"network": True, "joint": joint}.get(source, switching):
             yield source, kind

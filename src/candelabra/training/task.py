@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Final
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from candelabra.models.arms import REGIMES, ArmsNetwork
 from candelabra.models.base import QUANTILE_LEVELS
 from candelabra.models.heads import forecast_loss, qlike_loss
-from candelabra.models.network import Network, outputs_at
+from candelabra.models.network import Network, outputs_at, regime_states
+from candelabra.models.regime_tcn import split_logits
 from candelabra.models.settings import ArmsSettings, Gpt2Settings
 from candelabra.training.problem import Problem
+from candelabra.training.regime_loss import regime_loss, regime_worth
 from candelabra.training.settings import TrainingSettings
+from candelabra.windows.auxiliary import AUXILIARY_SPANS
 from candelabra.windows.batches import Batch
 
 __all__ = ["NetworkTask"]
 
+_BOUNDARY: Final = 0.2  # weights inside the regimes' loss, as the convolution alone has them
+_SMOOTH: Final = 0.05
+
 
 class NetworkTask:
-    """The loss of `arms` and `gpt2`: quantiles and volatility, and in training the auxiliary ranges."""
+    """The loss of `arms` and `gpt2`: quantiles and volatility, in training the auxiliary ranges, and the regimes where labels are given.
+
+    Validated by the forecast's loss and, with regimes, by what is missing of their macro-F1 and covering, times ``regime_weight``.
+    """
 
     def __init__(
         self, network: Network, problem: Problem, masked: int, settings: ArmsSettings | Gpt2Settings, training: TrainingSettings
@@ -42,10 +56,15 @@ class NetworkTask:
         horizons = volatility.shape[-1]
         total, parts = self._judge(quantiles, volatility, targets[..., : 2 * horizons])
         weight = self._settings.auxiliary_weight
+        after = 2 * horizons + len(AUXILIARY_SPANS)
         if weight > 0:
-            error = self._network.auxiliary(hidden).float() - torch.nan_to_num(targets[..., 2 * horizons :])
-            known = torch.isfinite(targets[..., 2 * horizons :])
+            ranges = targets[..., 2 * horizons : after]
+            error, known = self._network.auxiliary(hidden).float() - torch.nan_to_num(ranges), torch.isfinite(ranges)
             total = total + weight * (error * error * known).sum() / known.sum().clamp(min=1)
+        if isinstance(self._network, ArmsNetwork) and self._network.regimes is not None:
+            out = x[REGIMES][:, self._masked :] + self._network.regimes(hidden)
+            loss, more = regime_loss(out, targets[..., after:], self._network.regimes.labels, _BOUNDARY, _SMOOTH)
+            total, parts = total + self._network.settings.regime_weight * loss, torch.cat((parts, more))
         return total, parts
 
     def validate(self) -> tuple[float, list[float]]:
@@ -54,7 +73,16 @@ class NetworkTask:
         quantiles = torch.from_numpy(np.concatenate([q for q, _ in found]))
         volatility = torch.from_numpy(np.concatenate([v for _, v in found]))
         total, parts = self._judge(quantiles, volatility, torch.from_numpy(np.concatenate(self._problem.answers)))
-        return float(total), parts.tolist()
+        if self._problem.regimes is None or not isinstance(self._network, ArmsNetwork):
+            return float(total), parts.tolist()
+        f1, cover = regime_worth(self._chances(self._network), self._problem.regimes)
+        return float(total) + self._network.settings.regime_weight * (2 - f1 - cover) / 2, [*parts.tolist(), f1, cover]
+
+    def _chances(self, network: ArmsNetwork) -> Iterator[tuple[int, Mapping[str, NDArray[np.float64]]]]:
+        assert self._problem.regimes is not None
+        for prepared, (first, stop) in zip(self._problem.prepared, self._problem.regimes.ranges, strict=True):
+            logits = prepared.x[REGIMES][first:stop] + regime_states((network,), prepared, first, stop)
+            yield first, split_logits(logits, self._problem.regimes.heads)
 
     def _judge(self, quantiles: Tensor, volatility: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
         horizons = volatility.shape[-1]

@@ -1,0 +1,194 @@
+"""Forecast and regimes in one run: what it writes, that its sealed bundle says what was judged, and what it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from candelabra.bundles.predictor import Predictor
+from candelabra.bundles.segmenting import open_segmenter, regime_modes
+from candelabra.candles import REGIMES, Candles
+from candelabra.candles.regime_markets import regime_market
+from candelabra.candles.resample import resample
+from candelabra.cli import main as cli
+from candelabra.config.build import configure
+from candelabra.config.text import to_toml
+from candelabra.config.tree import Config, EnsembleSection, FeaturesSection, ModelSection, TimeframesSection, WindowsSection
+from candelabra.errors import DataError, UsageError
+from candelabra.models.regime_tcn import TcnSettings
+from candelabra.models.segmenter import TimeframeReader
+from candelabra.models.settings import ArmsSettings
+from candelabra.pipeline.joint import check_regimes
+from candelabra.pipeline.train import TrainResult, train
+from candelabra.regimes.learning_set import LearningSet
+from candelabra.regimes.segmentation import Segmentation
+from candelabra.sources.files import write_candles
+from candelabra.training.regime_settings import RegimeSettings, regime_training
+from candelabra.training.settings import TrainingSettings
+
+MARKET = regime_market(5_000, 5)
+LOOP = TrainingSettings(
+    sequence_length=64, batch_size=4, steps=6, evaluate_every=3, warmup_steps=2, rehearsal=0.0, precision="float32", threads=1
+)
+CONFIG = Config(
+    seed=3,
+    timeframes=TimeframesSection(base="1h", coarse=("4h",)),
+    features=FeaturesSection(base=("return(1)", "log_rv(6)", "range"), coarse=("return(1)", "range")),
+    windows=WindowsSection(horizons=("1h", "6h")),
+    model=ModelSection("arms", ArmsSettings(
+        width=16, layers=1, heads=2, coarse_width=8, coarse_layers=1, coarse_heads=1, attention_width=8, coarse_attention_width=6,
+        anchor="ewma",
+    )),
+    training=LOOP,
+    ensemble=EnsembleSection(members=("arms", "ewma")),
+    baselines=("zero", "ewma"),
+    regimes=RegimeSettings(
+        network=TcnSettings(width=8, layers=3),
+        training=replace(regime_training(128), batch_size=4, steps=6, evaluate_every=3, warmup_steps=2),
+    ),
+)  # fmt: skip
+CONFIG = replace(CONFIG, evaluation=replace(CONFIG.evaluation, resamples=100))
+
+
+def labels(symbol: str = MARKET.candles.symbol) -> LearningSet:
+    code = MARKET.regime.astype(np.int16)
+    candles = Candles.of(symbol, "1h", MARKET.candles.open_time, *MARKET.candles.values())
+    four = resample(candles, "4h")
+    return LearningSet.of([Segmentation.of_bars(candles, REGIMES, code), Segmentation.of_bars(four, REGIMES, code[3::4][: len(four)])])
+
+
+@dataclass
+class Ran:
+    """One run by the command line: its result and what was printed."""
+
+    result: TrainResult
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("joint")
+    write_candles(MARKET.candles, folder / "SIM5USDT_1h.parquet")
+    labels().write(folder / "labels.csv")
+    (folder / "candelabra.toml").write_text(to_toml(CONFIG), encoding="utf-8")
+    kept: list[TrainResult] = []
+
+    def keep(*given: Any, **named: Any) -> TrainResult:
+        kept.append(train(*given, **named))
+        return kept[-1]
+
+    told, said = io.StringIO(), io.StringIO()
+    words = ["train", str(folder / "SIM5USDT_1h.parquet"), "--labels", str(folder / "labels.csv"), "--out", str(folder / "run"), "--quiet"]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(told), redirect_stderr(said):
+        patch.setattr("candelabra.pipeline.train.train", keep)
+        assert cli([*words, "--config", str(folder / "candelabra.toml")]) == 0
+    return Ran(kept[0], told.getvalue(), said.getvalue())
+
+
+@pytest.fixture(scope="module")
+def result(ran: Ran) -> TrainResult:
+    return ran.result
+
+
+@pytest.mark.slow
+def test_the_command_tells_both_and_what_comes_next(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "1h filtered:" in ran.out
+    assert "4h smoothed:" in ran.out
+    assert "candelabra segment" in ran.err
+    candles = str(ran.result.folder.parent / "SIM5USDT_1h.parquet")
+    assert cli(["segment", str(ran.result.folder), candles, "--quiet"]) == 0
+    assert "filtered regimes" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_one_run_gives_one_bundle_that_forecasts_and_segments(result: TrainResult) -> None:
+    assert not [n for n in result.notes if "CHECK FAILED" in n]
+    assert regime_modes(result.bundle) == ("filtered", "smoothed")
+    figures = json.loads((result.bundle / "regimes-metrics.json").read_text())
+    assert [one["timeframe"] for one in figures["filtered"]] == ["1h", "4h"]
+    assert {row["method"] for row in figures["filtered"][0]["rows"]} >= {"candelabra", "majority", "trailing rule"}
+    assert {"filtered regimes, macro-F1 over trailing rule"} <= {row.what for row in result.verdict}
+    page = result.report.read_text()
+    assert "How good they are" in page
+    assert "Macro-F1" in page
+    assert "one network" not in page
+    predictor = Predictor.open(result.bundle)
+    assert predictor.segmenter is not None
+    few = predictor.forecast(MARKET.candles)[0]
+    assert few.regimes == {}  # 5,000 bars are fewer than what regimes remember
+
+
+@pytest.mark.slow
+def test_the_sealed_bundle_says_the_regimes_that_were_judged_by_the_network_too(result: TrainResult, tmp_path: Path) -> None:
+    regimes = result.regimes
+    assert regimes is not None
+    fit = regimes.fits["filtered"]
+    jointly = {name: TimeframeReader("joint", one.decoder) for name, one in fit.segmenter.readers.items()}
+    segmenter = replace(fit.segmenter, readers=jointly)
+    assert segmenter.asks_states
+    before = segmenter.regimes(MARKET.candles)
+    again = replace(segmenter, ask=open_asking(result))
+    after = again.regimes(MARKET.candles)
+    for name in before:
+        np.testing.assert_allclose(after[name].probabilities, before[name].probabilities, atol=1e-4)
+        assert np.isfinite(after[name].probabilities[-1]).all()
+    with pytest.raises(DataError, match="open the whole bundle"):
+        replace(segmenter, ask=None).regimes(MARKET.candles)
+    (check,) = check_regimes(result.bundle, regimes)
+    assert check.passed
+
+
+def open_asking(result: TrainResult):  # type: ignore[no-untyped-def]
+    """How the sealed bundle is asked for the states of its network."""
+    from candelabra.bundles import segmenting
+    from candelabra.bundles.format import read_manifest
+
+    return segmenting._asked(result.bundle, read_manifest(result.bundle))
+
+
+@pytest.mark.slow
+def test_regimes_of_enough_history_come_with_the_forecast(result: TrainResult) -> None:
+    predictor = Predictor.open(result.bundle)
+    assert predictor.segmenter is not None
+    needs = predictor.segmenter.needs
+    long = regime_market(needs + 200, 7).candles
+    told = predictor.forecast(long)[0]
+    assert set(told.regimes) == {"1h", "4h"}
+    assert all(abs(sum(chances.values()) - 1) < 1e-6 for chances in told.regimes.values())
+    assert predictor.forecast(long.rows(slice(150, None)))[0] == told  # the same bits, however much is given beyond the need
+    assert predictor.forecast(long.rows(slice(250, None)))[0].regimes == {}
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_and_other_labels_are_refused(result: TrainResult, tmp_path: Path) -> None:
+    import shutil
+
+    again = tmp_path / "run"
+    shutil.copytree(result.folder, again)
+    shutil.rmtree(again / "bundle")
+    other = LearningSet.of(list(labels().segmentations)[:1])
+    with pytest.raises(DataError, match="other candles or labels"):
+        train(CONFIG, [MARKET.candles], resume=again, labels=other)
+    resumed = train(CONFIG, [MARKET.candles], resume=again, labels=labels())
+    segmenter = open_segmenter(resumed.bundle)[1]
+    for name, one in open_segmenter(result.bundle)[1].regimes(MARKET.candles).items():
+        np.testing.assert_array_equal(segmenter.regimes(MARKET.candles)[name].code, one.code)
+
+
+def test_labels_that_do_not_fit_the_run_are_refused() -> None:
+    with pytest.raises(DataError, match="labels XYZ/USDT, and the candles are of"):
+        train(CONFIG, [MARKET.candles], labels=labels("XYZ/USDT"))
+    coarse = replace(CONFIG, timeframes=TimeframesSection(base="4h", coarse=()), windows=WindowsSection(horizons=("4h",)))
+    with pytest.raises(DataError, match=r"1h is labelled, .* set timeframes.base=1h"):
+        train(coarse, [MARKET.candles], labels=labels())
+    without = replace(CONFIG, ensemble=EnsembleSection(members=("ewma", "har")), model=configure({"model.name": "har"}).model)
+    with pytest.raises(UsageError, match="by the model arms, and this run has none"):
+        train(without, [MARKET.candles], labels=labels())
