@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from candelabra.bundles.bar_forecasts import bar_forecasts
+from candelabra.bundles.bar_forecasts import bar_forecasts, forecasts_of
 from candelabra.bundles.predictor import Predictor
 from candelabra.candles.frame import Candles
 from candelabra.errors import UsageError
@@ -46,3 +46,13 @@ def test_the_horizon_of_one_bar_is_taken_and_read_one_bar_later() -> None:
 def test_a_bundle_without_it_is_refused() -> None:
     with pytest.raises(UsageError, match="not the next 1h"):
         bar_forecasts(stand_in(Recipe("1h", horizons=("6h",))), example_candles(bars=50))
+
+
+def test_they_are_laid_on_the_bars_asked_for() -> None:
+    candles = example_candles(bars=50)
+    n = len(candles)
+    own, given = candles.rows(slice(10, n)), candles.rows(slice(0, n - 10))
+    told = forecasts_of(stand_in(Recipe("1h", horizons=("1h",))), own, given)
+    np.testing.assert_array_equal(told.quantiles[: n - 20, 0], np.arange(10, n - 10) - 1)
+    assert np.isnan(told.quantiles[n - 20 :]).all()
+    assert told.quantiles.shape[0] == len(own)

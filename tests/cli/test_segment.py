@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from candelabra.bundles.format import seal
+from candelabra.bundles.predictor import Predictor
+from candelabra.bundles.watching import Watch, fit_watch, save_watches
 from candelabra.candles import REGIMES, Candles
 from candelabra.candles.regime_markets import regime_market
 from candelabra.candles.resample import resample
@@ -18,6 +23,7 @@ from candelabra.cli import main
 from candelabra.errors import DataError
 from candelabra.models.regime_tcn import TcnSettings
 from candelabra.pipeline.regimes import RegimeRun, RegimeRunSettings, train_regimes
+from candelabra.regimes.anomaly_forecasts import BarForecasts
 from candelabra.regimes.learning_files import read_learning_set
 from candelabra.regimes.learning_set import LearningSet
 from candelabra.regimes.segmentation import Segmentation
@@ -140,6 +146,34 @@ def test_anomalies_are_listed_with_reasons_and_a_stated_rate(run: RegimeRun, pla
     assert "false alarms per 1,000 clean bars" in said.err
 
 
+def test_alarms_are_marked_on_the_picture_by_the_bundles_own_forecasts_where_they_were_set_with_them(
+    run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = BarForecasts.of(np.tile(0.01 * np.array([-1.6, -0.6, 0.0, 0.6, 1.6]), (len(CANDLES), 1)), (0.05, 0.25, 0.5, 0.75, 0.95))
+    values = {k: v for k, v in asdict(run.manifest).items() if k not in ("id", "files", "format")} | {"horizons": ("1h",)}
+    draft, both = place / "draft", place / "both"
+    shutil.copytree(run.bundle, draft)
+    (draft / "bundle.json").unlink()
+    watch = fit_watch(CANDLES, run.manifest.ranges["train"][1], run.manifest.ranges["calibration"], 4, forecasts=heard)
+    assert isinstance(watch, Watch)
+    save_watches([watch], draft)
+    seal(draft, both, values)
+    opened = []
+    monkeypatch.setattr(Predictor, "open", lambda bundle: opened.append(bundle) or "predictor")
+    monkeypatch.setattr("candelabra.bundles.bar_forecasts.forecasts_of", lambda predictor, own, given: heard)
+    picture = place / "odd.html"
+    assert main(["segment", str(both), str(place / "SIM5USDT_1h.parquet"), "--anomalies", "--picture", str(picture)]) == 0
+    said = capsys.readouterr()
+    assert opened == [both]
+    assert "judged by the bundle's own forecasts" in said.err.replace("\n", " ")
+    expected = watch.alarms(CANDLES, forecasts=heard)
+    assert expected
+    assert expected[-1].reason.partition(": ")[2].split(", ")[0] in picture.read_text()
+    assert "out of the ordinary" in picture.read_text()
+    assert main(["segment", str(both), str(place / "SIM5USDT_1h.parquet"), "--picture", str(picture)]) == 0
+    assert "out of the ordinary" not in picture.read_text()  # nobody asked
+
+
 def test_with_a_lag_a_bar_is_told_later_and_never_told_again(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, table = str(place / "SIM5USDT_1h.parquet"), place / "late.parquet"
     args = ["segment", str(run.folder), file, "--lag", "30"]
@@ -196,7 +230,9 @@ def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, 
         (["train", "{candles}", "--labels", "{labels}", "--regimes-only", "--since", "2031-01-01"], 3, "no bar between the dates"),
         (["train", "{candles}", "--max-delay", "9"], 2, "give their labels too"),
         (["train", "{candles}", "--resume", "{run}", "--max-delay", "9"], 2, "give it alone"),
-        (["train", "--resume", "{run}", "--labels", "{labels}", "{candles}"], 2, "begun without labels"),
+        (["train", "{candles}", "--resume", "{run}"], 2, "give them too, as in --labels"),
+        (["train", "{candles}", "--resume", "{run}", "--labels", "{labels}"], 3, "already holds a sealed bundle"),
+        (["train", "{candles}", "--resume", "{forecasts}", "--labels", "{labels}"], 2, "begun without labels"),
         (["segment", "{run}", "{candles}", "--bars", "x.txt"], 2, "CSV, Parquet"),
         (["train", "{candles}", "--labels", "{candles}", "--regimes-only"], 3, "error"),
     ],
@@ -204,7 +240,9 @@ def test_smoothed_regimes_are_said_to_be_hindsight(run: RegimeRun, place: Path, 
 def test_what_cannot_be_is_said(
     args: list[str], code: int, words: str, run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = {"run": run.folder, "candles": place / "SIM5USDT_1h.parquet", "labels": place / "labels.csv"}
+    (place / "forecasts").mkdir(exist_ok=True)
+    (place / "forecasts" / "config.toml").write_text("seed = 1\n")
+    names = {"run": run.folder, "forecasts": place / "forecasts", "candles": place / "SIM5USDT_1h.parquet", "labels": place / "labels.csv"}
     assert main([arg.format(**names) for arg in args]) == code
     assert words in capsys.readouterr().err
 
@@ -236,8 +274,6 @@ def test_a_folder_begun_with_other_labels_is_not_gone_on_with(run: RegimeRun, pl
 
 
 def test_a_bundle_that_was_changed_is_refused(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(run.bundle, tmp_path / "bundle")
     part = tmp_path / "bundle" / "parts" / "regimes-filtered" / "regimes.json"
     part.write_text(part.read_text().replace('"filtered"', '"smoothed"'))

@@ -114,6 +114,9 @@ def test_the_schema_describes_what_is_written() -> None:
             for key, inner in own.items():
                 assert not isinstance(inner, dict) or set(inner) == set(described[key]["properties"])
     assert "$ref" not in json.dumps(schema)
+    described = schema["properties"]["regimes"]["properties"]
+    for inner in ("training", "bounds"):  # whose defaults here are not those of their classes
+        assert {key: own["default"] for key, own in described[inner]["properties"].items()} == values["regimes"][inner]
     assert schema["properties"]["regimes"]["properties"]["bounds"]["properties"]["flips"]["description"].startswith("changes of regime")
     assert {s["title"] for s in schema["properties"]["model"]["oneOf"]} == set(LEARNERS)
 

@@ -114,6 +114,7 @@ def test_where_no_decoder_keeps_the_bounds_the_nearest_is_named(heard: Segmenter
         told = bounds_notes(fit, asked)
         assert "1h" in told
         assert all(word in told["1h"] for word in words)
+        assert ("has to miss regimes" in told["1h"]) == (asked.flips is not None)  # fewer than the labels have
         chosen = fit.segmenter.readers["1h"]
         assert f"the nearest, {chosen.decoder.settings.kind} after" in told["1h"]
     easy = Bounds(1000.0, 1e6)

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from candelabra.bundles.bar_forecasts import forecasts_of
+from candelabra.bundles.format import read_manifest
 from candelabra.bundles.predictor import Predictor
 from candelabra.bundles.segmenting import open_segmenter, regime_modes
+from candelabra.bundles.watching import Watch, fit_watch, load_watches
 from candelabra.candles import REGIMES, Candles
 from candelabra.candles.regime_markets import regime_market
 from candelabra.candles.resample import resample
@@ -124,6 +127,33 @@ def test_one_run_gives_one_bundle_that_forecasts_and_segments(result: TrainResul
     assert predictor.segmenter is not None
     few = predictor.forecast(MARKET.candles)[0]
     assert few.regimes == {}  # 5,000 bars are fewer than what regimes remember
+
+
+@pytest.mark.slow
+def test_anomalies_of_base_bars_are_judged_by_the_forecasts_of_the_same_bundle(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, candles = ran.result.bundle, MARKET.candles
+    watch = load_watches(bundle)[(candles.symbol, "1h")]
+    assert watch.by_forecasts
+    told = forecasts_of(Predictor.open(bundle), candles, candles)
+    assert np.isfinite(told.quantiles[-500:]).all()
+    file = str(ran.result.folder.parent / "SIM5USDT_1h.parquet")
+    assert cli(["segment", str(bundle), file, "--anomalies", "--json"]) == 0
+    shown = [one for one in json.loads(capsys.readouterr().out)["anomalies"] if one["timeframe"] == "1h"]
+    assert [one["open_ms"] for one in shown] == [one.open_ms for one in watch.alarms(candles, forecasts=told)]
+    assert cli(["segment", str(bundle), file, "--anomalies"]) == 0
+    assert "judged by the bundle's own forecasts" in capsys.readouterr().err.replace("\n", " ")
+    # sealed from the forecasts of the calibration range alone, by the model before it was sealed: the same as from all of the bundle's
+    again = fit_watch(candles, *cuts(bundle), forecasts=told)
+    assert isinstance(again, Watch)
+    assert abs(again.threshold.value - watch.threshold.value) < 0.02
+    plain = fit_watch(candles, *cuts(bundle))
+    assert isinstance(plain, Watch)
+    assert abs(plain.threshold.value - watch.threshold.value) > 0.001
+
+
+def cuts(bundle: Path) -> tuple[int, tuple[int, int]]:
+    ranges = read_manifest(bundle).ranges
+    return ranges["train"][1], ranges["calibration"]
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.resample import resample
 from candelabra.candles.simulate import simulate
 from candelabra.errors import DataError, UsageError
+from candelabra.regimes.anomaly_alarms import Alarm
 from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.regimes.durations import fit_durations
 from candelabra.regimes.reading import RegimeReading, read_regimes
@@ -95,6 +96,37 @@ def test_words_of_users_cannot_become_markup() -> None:
     assert not any("onerror" in a for _, a in seen.tags)
     for text in (s for spec in seen.specs for s in strings(spec)):
         assert not re.search(r"<(?!/?b>|br>|extra>|/extra>)", text), text
+
+
+def alarm(bars: Candles, row: int, why: str = "volume 14 times what is usual here, return -3.00%") -> Alarm:
+    times = int(bars.open_time[row]), int(bars.close_time[row])
+    return Alarm(bars.symbol, bars.timeframe.name, *times, 4.2, 2.6, "stretch_volume", f"2020-01-02 03:00: {why}")
+
+
+def test_alarms_are_marked_at_their_bars_and_say_why() -> None:
+    readings, candles, tables = read(MOST_CANDLES + 200)
+    hours, four = candles[0], candles[1]
+    shown = [alarm(hours, -3), alarm(hours, -40), alarm(four, -5)]
+    elsewhere = dataclasses.replace(shown[0], symbol="OTHER/USDT")
+    (view,) = regime_views(readings, candles, tables, [*shown, alarm(hours, 5), elsewhere])
+    assert len(view.alarms) == 4
+    spec = figure_spec(view, colours(LABELS), newest=True)
+    over, band = [trace for trace in spec["data"] if trace["name"] == "out of the ordinary"]
+    middle = [(one.open_ms + one.close_ms) // 2 for one in (shown[1], shown[0])]
+    assert (over["x"], over["yaxis"], over["showlegend"], band["showlegend"]) == (middle, "y2", True, False)  # the fifth bar is not drawn
+    assert all(y > h for y, h in zip(over["y"], hours.high[[-40, -3]], strict=True))
+    assert (band["x"], band["y"], band["yaxis"]) == ([(shown[2].open_ms + shown[2].close_ms) // 2], [-1], "y3")
+    assert over["customdata"][0][0] == "1h"
+    assert "volume 14 times what is usual here<br>return -3.00%" in over["customdata"][0][1]
+    whole = figure_spec(view, colours(LABELS), newest=False)
+    assert sum(len(trace["x"]) for trace in whole["data"] if trace["name"] == "out of the ordinary") == 4
+    page_ = regime_page(readings, candles, tables, [alarm(hours, -3, EVIL)])
+    assert "Out of the ordinary" in page_
+    assert "Triangles and diamonds" in page_
+    seen = Reader(page_)
+    assert not [tag for tag, _ in seen.tags if tag == "img"]
+    assert not any("<img" in text for spec in seen.specs for text in strings(spec))
+    assert "Triangles and diamonds" not in regime_page(readings, candles, tables)
 
 
 def test_colours_stay_with_their_labels() -> None:

@@ -11,7 +11,7 @@ from candelabra.candles.frame import Candles
 from candelabra.errors import UsageError
 from candelabra.regimes.anomaly_forecasts import BarForecasts
 
-__all__ = ["bar_forecasts"]
+__all__ = ["bar_forecasts", "forecasts_of"]
 
 
 def bar_forecasts(predictor: Predictor, candles: Candles | Sequence[Candles]) -> tuple[Candles, BarForecasts]:
@@ -29,3 +29,16 @@ def bar_forecasts(predictor: Predictor, candles: Candles | Sequence[Candles]) ->
     series = predictor.series(candles)
     output = predictor.outputs(series, np.arange(len(series), dtype=np.int64))
     return series.base_candles, BarForecasts.of(output.quantiles[:, steps.index(1)], output.levels)
+
+
+def forecasts_of(predictor: Predictor, own: Candles, candles: Candles | Sequence[Candles]) -> BarForecasts:
+    """`bar_forecasts` from ``candles`` of one symbol for each bar of ``own``, NaN where none was made; UsageError as there.
+
+    ``own``: of the base timeframe.
+    """
+    base, told = bar_forecasts(predictor, candles)
+    place = np.searchsorted(base.open_time, own.open_time)
+    there = base.open_time[np.minimum(place, max(len(base) - 1, 0))] == own.open_time if len(base) else np.zeros(len(own), np.bool_)
+    quantiles = np.full((len(own), len(told.levels)), np.nan)
+    quantiles[there] = told.quantiles[place[there]]
+    return BarForecasts(quantiles, told.levels)

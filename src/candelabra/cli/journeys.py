@@ -211,8 +211,10 @@ def _resumed(run: Path, paths: Sequence[str] | None, labels: Path | None = None)
     if not paths and not tree.candles.paths and (run / "candles.parquet").is_file():
         paths = [str(run / "candles.parquet")]  # a demo's own market
     tree = replace(tree, candles=replace(tree.candles, paths=tuple(paths))) if paths else tree
+    if tree.regimes.only and not tree.regimes.labels and labels is None:
+        raise UsageError(f"{run} does not say where its labels lie, for it was begun from Python: give them too, as in --labels FILE")
     if labels is not None:
-        if not tree.regimes.labels:
+        if not tree.regimes.labels and not tree.regimes.only:
             raise UsageError(f"{run} was begun without labels: start a run with them, or resume it without --labels")
         tree = replace(tree, regimes=replace(tree.regimes, labels=str(labels)))
     return tree

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from candelabra.config.tree import Config
     from candelabra.evaluation.regimes import TimeframeVerdict
     from candelabra.models.segmenter import Segmenter
+    from candelabra.progress import Reporter
     from candelabra.regimes.anomaly_alarms import Alarm
     from candelabra.regimes.consistency import Consistency
     from candelabra.regimes.reading import RegimeReading
@@ -76,7 +77,7 @@ def segment(
             found = {c.symbol: segmenter.regimes(c, manifest.id) for c in candles}
             short = [_history(segmenter, c) for c in candles]
             candles_of = {c.symbol: {name: candles_at(c, one.timeframe) for name, one in found[c.symbol].items()} for c in candles}
-    alarmed, watched = _alarms(bundle_folder(bundle), candles_of) if anomalies else ([], [])
+        alarmed, watched = _alarms(bundle_folder(bundle), candles, candles_of, progress) if anomalies else ([], [])
     told = [row for regimes in found.values() for row in _newest(segmenter, regimes)]
     readings = [one for regimes in found.values() for one in regimes.values()]
     across = {symbol: _across(regimes) for symbol, regimes in found.items()}
@@ -85,7 +86,7 @@ def segment(
     if bars is not None:
         write_columns(bar_columns(readings, next(iter(across.values())) if len(across) == 1 else None), bars)
     if picture is not None:
-        _draw(segmenter, found, [c for own in candles_of.values() for c in own.values()], picture)
+        _draw(segmenter, found, [c for own in candles_of.values() for c in own.values()], alarmed, picture)
     unseen = [symbol for symbol in found if symbol not in manifest.symbols]
     if as_json:
         files: dict[str, Any] = {key: str(path) if path else None for key, path in (("out", write), ("bars", bars), ("picture", picture))}
@@ -170,29 +171,43 @@ def show_verdict(mode: str, verdict: TimeframeVerdict) -> None:
         err().print(f"note: {note}", soft_wrap=True)
 
 
-def _draw(segmenter: Segmenter, found: dict[str, dict[str, RegimeReading]], candles: list[Candles], path: Path) -> None:
+def _draw(
+    segmenter: Segmenter, found: dict[str, dict[str, RegimeReading]], candles: list[Candles], alarmed: list[Alarm], path: Path
+) -> None:
     from candelabra.disk import write_atomically
     from candelabra.report.regime_page import regime_page
 
     readings = [one for regimes in found.values() for one in regimes.values()]
-    write_atomically(path, regime_page(readings, candles, _tables(segmenter, found)).encode())
+    write_atomically(path, regime_page(readings, candles, _tables(segmenter, found), alarmed).encode())
 
 
-def _alarms(bundle: Path, found: dict[str, dict[str, Candles]]) -> tuple[list[Alarm], list[str]]:
+def _alarms(bundle: Path, given: list[Candles], found: dict[str, dict[str, Candles]], progress: Reporter) -> tuple[list[Alarm], list[str]]:
     """All alarms, oldest first, and what is promised of each symbol and timeframe."""
     from candelabra.bundles.watching import load_watches
 
     watches = load_watches(bundle)
+    predictor = None
+    if any(watch.by_forecasts for watch in watches.values()):
+        from candelabra.bundles.predictor import Predictor
+
+        with progress.stage("open the forecasts"):
+            predictor = Predictor.open(bundle)
     raised: list[Alarm] = []
     words = []
-    for symbol, own in found.items():
-        for name, candles in own.items():
-            watch = watches.get((symbol, name))
-            if watch is None:
-                words.append(f"{symbol} {name}: not watched, for the bundle never learned what is usual there")
-                continue
-            raised += watch.alarms(candles)
-            words.append(f"{symbol} {name}: set for {watch.words(len(candles))}")
+    with progress.stage("look for anomalies"):
+        for symbol, own in found.items():
+            for name, candles in own.items():
+                watch = watches.get((symbol, name))
+                if watch is None:
+                    words.append(f"{symbol} {name}: not watched, for the bundle never learned what is usual there")
+                    continue
+                forecasts = None
+                if watch.by_forecasts and predictor is not None:
+                    from candelabra.bundles.bar_forecasts import forecasts_of
+
+                    forecasts = forecasts_of(predictor, candles, [c for c in given if c.symbol == symbol])
+                raised += watch.alarms(candles, forecasts=forecasts)
+                words.append(f"{symbol} {name}: set for {watch.words(len(candles))}")
     return sorted(raised, key=lambda alarm: alarm.close_ms), words
 
 

@@ -61,12 +61,13 @@ def json_schema() -> dict[str, Any]:
     from pydantic import TypeAdapter
 
     properties: dict[str, Any] = {}
+    usual = Config().as_dict()
     for field in fields(Config):
         if field.name in section_types():
             continue
         properties[field.name] = TypeAdapter(_hints()[field.name]).json_schema()
     for name, cls in section_types().items():
-        properties[name] = _models() if name == "model" else _object(name, cls)
+        properties[name] = _models() if name == "model" else _object(name, cls, usual[name])
     for name, schema in properties.items():
         schema["description"] = about(name)
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "candelabra.toml", "type": "object"}
@@ -79,14 +80,17 @@ def _hints() -> dict[str, Any]:
     return get_type_hints(Config)
 
 
-def _object(section: str, cls: type) -> dict[str, Any]:
+def _object(section: str, cls: type, usual: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Of a section; ``usual``: its defaults in the tree, which need not be those of its class."""
     from pydantic import TypeAdapter
 
     schema: dict[str, Any] = TypeAdapter(cls).json_schema()
     schema.pop("$defs", None)
     for key, inner in nested_types(cls).items():
-        schema["properties"][key] = _object(f"{section}.{key}", inner)
+        schema["properties"][key] = _object(f"{section}.{key}", inner, (usual or {}).get(key))
     for key, own in schema.get("properties", {}).items():
+        if usual is not None and "default" in own:
+            own["default"] = usual[key]
         if words := about(f"{section}.{key}"):
             own["description"] = words
     return schema | {"additionalProperties": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,9 @@ from candelabra.config.tree import Config
 from candelabra.errors import DataError, UsageError
 from candelabra.evaluation.regimes import TimeframeVerdict
 from candelabra.evaluation.verdict import VerdictRow
+from candelabra.metrics.calibration import Calibration, apply_calibration
 from candelabra.metrics.segments import SegmentScores
+from candelabra.models.base import FittedModel
 from candelabra.models.network import FittedNetwork, regime_states
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode
@@ -25,6 +28,7 @@ from candelabra.pipeline.fitting import JOINT, Fitted, watch_of
 from candelabra.pipeline.material import Material
 from candelabra.pipeline.regimes import MODEL, verdicts_of, watches_of
 from candelabra.progress import Reporter
+from candelabra.regimes.anomaly_forecasts import BarForecasts
 from candelabra.regimes.learning_set import LearningSet
 from candelabra.regimes.reading import RegimeReading
 from candelabra.regimes.segment_table import segment_rows
@@ -38,10 +42,22 @@ from candelabra.training.regime_problem import RegimeTargets
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
 from candelabra.windows.series import Series
 
-__all__ = ["Beside", "JointRegimes", "check_regimes", "learn_alone", "read_jointly", "regime_rows", "save_regimes", "scores_of", "views_of"]
+__all__ = [
+    "Beside",
+    "JointRegimes",
+    "check_regimes",
+    "learn_alone",
+    "next_bars",
+    "read_jointly",
+    "regime_rows",
+    "save_regimes",
+    "scores_of",
+    "views_of",
+]
 
 _WORDS: Final = {"macro_f1": "macro-F1", "covering": "covering"}
 _FIRST: Final[Mode] = "filtered"
+_BEFORE: Final = 48  # bars before calibration that are foretold too: evidence of an anomaly looks back over some
 _SAME: Final = 1e-4  # of a chance, and of labels: a network's graph and torch round differently, and a threshold may lie between them
 
 
@@ -107,11 +123,31 @@ def read_jointly(config: Config, material: Material, beside: Beside, fitted: Fit
     return JointRegimes(beside.data, fits, verdicts, told)
 
 
-def save_regimes(regimes: JointRegimes, material: Material, draft: Path, tell: Reporter) -> None:
-    """Write every mode as a part of its own, what is usual of each market, and the figures."""
+def next_bars(regimes: JointRegimes, material: Material, product: FittedModel, calibration: Calibration) -> dict[str, BarForecasts]:
+    """What the product forecast of each next base bar about the calibration range, by symbol; none where it does not foretell one bar,
+    or where the labels are of coarser bars than the base.
+    """
+    steps = material.recipe.steps
+    if 1 not in steps or regimes.data.base != material.recipe.base:
+        return {}
+    found, cuts = {}, material.split.cuts_ms
+    for series in material.series:
+        begin, end = np.searchsorted(series.close_time, cuts[2:4], "right")
+        rows = np.arange(max(0, begin - _BEFORE), end)
+        output = apply_calibration(product.predict(series, rows), calibration)
+        quantiles = np.full((len(series), len(output.levels)), np.nan)
+        quantiles[rows] = output.quantiles[:, steps.index(1)]
+        found[series.symbol] = BarForecasts.of(quantiles, output.levels)
+    return found
+
+
+def save_regimes(
+    regimes: JointRegimes, material: Material, draft: Path, tell: Reporter, forecasts: Mapping[str, BarForecasts] | None = None
+) -> None:
+    """Write every mode as a part of its own, what is usual of each market (``forecasts``: see `next_bars`), and the figures."""
     for mode, fit in regimes.fits.items():
         fit.segmenter.save(draft / "parts" / f"{MODEL}-{mode}")
-    save_watches(watches_of(regimes.data, material.split.cuts_ms, tell), draft)
+    save_watches(watches_of(regimes.data, material.split.cuts_ms, tell, forecasts), draft)
     figures = {mode: [one.as_dict() for one in all_] for mode, all_ in regimes.verdicts.items()}
     (draft / "regimes-metrics.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +30,7 @@ from candelabra.pipeline.fitting import watch_of
 from candelabra.pipeline.material import by_symbol
 from candelabra.pipeline.openings import log_opening
 from candelabra.progress import Reporter, Silent
+from candelabra.regimes.anomaly_forecasts import BarForecasts
 from candelabra.regimes.learning_set import LearningSet
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.training.bounds_notes import bounds_notes
@@ -189,13 +190,17 @@ def _require_fit(frame: Timeframe, base: Timeframe) -> None:
         raise DataError(f"{frame} bars are not made of whole {base} bars, the finest timeframe that is labelled: leave one of the two out")
 
 
-def watches_of(data: RegimeData, cuts: tuple[int, ...], tell: Reporter) -> list[Watch]:
-    """What is usual of each symbol and timeframe, fitted on train and calibration; where it cannot be, the reason is noted."""
+def watches_of(data: RegimeData, cuts: tuple[int, ...], tell: Reporter, forecasts: Mapping[str, BarForecasts] | None = None) -> list[Watch]:
+    """What is usual of each symbol and timeframe, fitted on train and calibration; where it cannot be, the reason is noted.
+
+    ``forecasts`` of the next base bar, by symbol, a row to each of ``data.candles``: base bars are then judged by them.
+    """
     watches = []
     with tell.stage("watch for anomalies", total=len(data.candles) * len(data.segmentations)):
         for one in data.candles:
             for name in data.segmentations:
-                made = fit_watch(candles_at(one, timeframe(name)), cuts[1], (cuts[2], cuts[3]))
+                told = (forecasts or {}).get(one.symbol) if timeframe(name) == data.base else None
+                made = fit_watch(candles_at(one, timeframe(name)), cuts[1], (cuts[2], cuts[3]), forecasts=told)
                 if isinstance(made, str):
                     tell.note(f"no anomalies of {one.symbol} {name}: {made}")
                 else:

@@ -33,7 +33,17 @@ from candelabra.models.network import FittedNetwork
 from candelabra.pipeline.audit import certify_draft, checks_of
 from candelabra.pipeline.backtesting import RULE_FILE, account_of, backtest_test, choose_rule, plain_json, write_rule
 from candelabra.pipeline.fitting import Fitted, fit_models, resolved
-from candelabra.pipeline.joint import JointRegimes, check_regimes, learn_alone, read_jointly, regime_rows, save_regimes, scores_of, views_of
+from candelabra.pipeline.joint import (
+    JointRegimes,
+    check_regimes,
+    learn_alone,
+    next_bars,
+    read_jointly,
+    regime_rows,
+    save_regimes,
+    scores_of,
+    views_of,
+)
 from candelabra.pipeline.judging import Judgement, Oracle, judge, verdict_of
 from candelabra.pipeline.material import Material, prepare
 from candelabra.pipeline.openings import log_opening
@@ -246,7 +256,8 @@ def _seal(
         judgement.calibrations[name].save(draft / "baselines" / name / "calibration.json")
     write_rule(draft / RULE_FILE, choice, account_of(config))
     if regimes is not None:
-        save_regimes(regimes[0], material, draft, regimes[1])
+        foretold = next_bars(regimes[0], material, product, judgement.calibrations[fitted.product])
+        save_regimes(regimes[0], material, draft, regimes[1], foretold)
     (draft / "metrics.json").write_text(judgement.evaluation.to_json(), encoding="utf-8")
     series = material.series[0]
     features = {

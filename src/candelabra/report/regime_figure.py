@@ -8,6 +8,7 @@ import numpy as np
 
 from candelabra.report import digits
 from candelabra.report.charts import Spec, column, label, layout, line, log_axis, thin, times
+from candelabra.report.regime_alarms import alarm_marks
 from candelabra.report.regime_view import BandView, Floats, RegimeView, Times
 
 __all__ = ["MOST_CANDLES", "figure_spec"]
@@ -23,7 +24,7 @@ def figure_spec(view: RegimeView, colour: dict[str, str], *, newest: bool, proba
     """The figure: the ``newest`` candles, or the close over all time as a line.
 
     One bar trace a label draws its segments of every timeframe, so that the legend hides and shows a regime everywhere. The regimes of the
-    finest timeframe stand pale behind the price. Provisional segments are hatched.
+    finest timeframe stand pale behind the price. Provisional segments are hatched, alarms marked.
     """
     keep = slice(max(0, len(view.close) - MOST_CANDLES), None) if newest else slice(None)
     since, until = int(view.open_time[keep][0]), int(view.close_time[-1])
@@ -35,6 +36,7 @@ def figure_spec(view: RegimeView, colour: dict[str, str], *, newest: bool, proba
     if probabilities:
         data += _shares(view, keep, colour)
     low, high = float(np.min(view.low[keep])), float(np.max(view.high[keep]))
+    data += alarm_marks(view, since, low, high)
     hidden: Spec = {"visible": False, "fixedrange": True, "range": [0, 1]}
     axes: Spec = {
         "xaxis": {"type": "date", "range": [since, until], "anchor": "y4" if probabilities else "y3", "rangeslider": {"visible": False}},

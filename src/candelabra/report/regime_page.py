@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from candelabra.candles.frame import Candles
+from candelabra.regimes.anomaly_alarms import Alarm
 from candelabra.regimes.reading import RegimeReading
 from candelabra.regimes.segment_table import SegmentTable
 from candelabra.report import digits, regimes
@@ -16,13 +17,16 @@ from candelabra.report.verdict import SIMULATED
 __all__ = ["regime_page"]
 
 
-def regime_page(readings: Sequence[RegimeReading], candles: Sequence[Candles], tables: Sequence[SegmentTable]) -> str:
+def regime_page(
+    readings: Sequence[RegimeReading], candles: Sequence[Candles], tables: Sequence[SegmentTable], alarms: Sequence[Alarm] = ()
+) -> str:
     """HTML of the regimes of every symbol: now, coloured under candles at each timeframe, across timeframes, every segment.
 
-    ``candles``: those of each symbol's finest timeframe at least; ``tables``: `segment_table.segment_rows` of each reading. UsageError when
-    one is lacking or filtered and smoothed readings are mixed, DataError when candles and readings do not fit.
+    ``candles``: those of each symbol's finest timeframe at least; ``tables``: `segment_table.segment_rows` of each reading; ``alarms``:
+    bars to mark, with their reasons. UsageError when a table is lacking or filtered and smoothed readings are mixed, DataError when candles
+    and readings do not fit.
     """
-    views = regime_views(readings, candles, tables)
+    views = regime_views(readings, candles, tables, alarms)
     section = regimes.drawn(views)
     body = note("There is no bar to draw.") if section is None else f'<section id="{section.key}" class="first">{section.body}</section>'
     title = f"{', '.join(view.symbol for view in views[:3])} · regimes"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from candelabra.candles.frame import Candles
 from candelabra.errors import DataError, UsageError
+from candelabra.regimes.anomaly_alarms import Alarm
 from candelabra.regimes.consistency import LabelPair, consistency
 from candelabra.regimes.reading import RegimeReading
 from candelabra.regimes.segment_table import SegmentTable
@@ -66,7 +67,8 @@ class BandView:
 class RegimeView:
     """One symbol: candles of the finest timeframe ``(n,)``, ``probabilities`` ``(n, K)`` of its ``labels``, a band for each timeframe.
 
-    ``across``: in words what each timeframe shows at the last close; ``pairs``: how often two timeframes showed which labels.
+    ``across``: in words what each timeframe shows at the last close; ``pairs``: how often two timeframes showed which labels; ``alarms``:
+    bars out of the ordinary at any of its timeframes, the oldest first.
     """
 
     symbol: str
@@ -83,6 +85,7 @@ class RegimeView:
     across: str = ""
     pairs: tuple[LabelPair, ...] = ()
     simulated: bool = False
+    alarms: tuple[Alarm, ...] = ()
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
@@ -98,8 +101,12 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
     return found | {name: f"@regime{first + k % (PALETTE - first)}" for k, name in enumerate(others)}
 
 
-def regime_views(readings: Sequence[RegimeReading], candles: Sequence[Candles], tables: Sequence[SegmentTable]) -> tuple[RegimeView, ...]:
+def regime_views(
+    readings: Sequence[RegimeReading], candles: Sequence[Candles], tables: Sequence[SegmentTable], alarms: Sequence[Alarm] = ()
+) -> tuple[RegimeView, ...]:
     """Views of readings by symbol: each needs the candles of its finest timeframe, and the segments table of each reading.
+
+    ``alarms`` of any symbol are marked where they are.
 
     UsageError when one is lacking, DataError when candles and reading are of other bars.
     """
@@ -117,10 +124,11 @@ def regime_views(readings: Sequence[RegimeReading], candles: Sequence[Candles], 
         bands = tuple(_band(one, tables) for one in own)
         across = consistency(own)
         told = str(across.words[-1]) if len(across) else ""
+        odd = tuple(sorted((one for one in alarms if one.symbol == symbol), key=lambda one: one.close_ms))
         views.append(
             RegimeView(
                 symbol, finest.timeframe.name, market.open_time, market.close_time, market.open, market.high, market.low, market.close,
-                finest.labels, finest.probabilities, bands, told, across.pairs, market.simulated,
+                finest.labels, finest.probabilities, bands, told, across.pairs, market.simulated, odd,
             )
         )  # fmt: skip
     return tuple(views)

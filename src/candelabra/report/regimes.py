@@ -7,6 +7,7 @@ import math
 from candelabra.report import digits
 from candelabra.report.inputs import ReportInputs
 from candelabra.report.markup import Cell, Section, caption, choices, figure, note, number, table, words
+from candelabra.report.regime_alarms import alarm_list
 from candelabra.report.regime_figure import MOST_CANDLES, figure_spec
 from candelabra.report.regime_scores import drawn_scores
 from candelabra.report.regime_view import BandView, RegimeView, colours
@@ -55,7 +56,7 @@ def _symbol(place: int, view: RegimeView, tone: dict[str, str]) -> str:
     pictures = [(f"Newest {min(len(view.close), MOST_CANDLES):,} bars", newest)]
     if len(view.close) > MOST_CANDLES:
         pictures.append(("All", figure(f"regimes-all-{place}", figure_spec(view, tone, newest=False), title, _says(view, whole=True))))
-    return now + choices(f"regime-span-{place}", pictures, "Span") + _pairs(view) + _segments(view)
+    return now + choices(f"regime-span-{place}", pictures, "Span") + _pairs(view) + alarm_list(view) + _segments(view)
 
 
 def _across(view: RegimeView) -> str:
@@ -70,9 +71,10 @@ def _across(view: RegimeView) -> str:
 def _says(view: RegimeView, *, whole: bool = False) -> str:
     price = "The close" if whole else "Candles (filled: falling)"
     means = ", as means of some bars each where there are many" if whole else ""
+    odd = " Triangles and diamonds are bars out of the ordinary; touched, they say why." if view.alarms else ""
     return (
         f"{price} over the regimes of {view.timeframe}; below, a band for each timeframe, and probabilities of {view.timeframe}{means}. "
-        "Times are UTC. The legend hides and shows a regime; the names are on the longer segments, the rest tell theirs when touched."
+        "Times are UTC. The legend hides and shows a regime; the names are on the longer segments, the rest tell theirs when touched." + odd
     )
 
 

@@ -14,7 +14,7 @@ _SOURCES |= {"joint": "the network that forecasts too", "logistic": "the logisti
 
 
 def bounds_notes(fit: SegmenterFit, asked: Bounds) -> dict[str, str]:
-    """A sentence for each timeframe, by name, whose filtered decoder does not keep ``asked`` (see `bounds_for`) on validation."""
+    """A sentence for each timeframe, by name, where ``asked`` (see `bounds_for`) is not kept on validation, or cannot be without harm."""
     told = {}
     for name in fit.segmenter.readers if fit.segmenter.mode == "filtered" else ():
         taken = fit.segmenter.readers[name]
@@ -30,6 +30,14 @@ def bounds_notes(fit: SegmenterFit, asked: Bounds) -> dict[str, str]:
                 f"{name}: a delay of at most {limits.delay:g} bars was asked for, and the validation range has no change of regime to "
                 "measure one on: label more history, or give validation a larger share (windows.shares)"
             )
+        durations = fit.network.durations[name]
+        own = 1000 / max(float(durations.mean @ durations.share), 1.0)
+        if asked.flips is not None and asked.margin * asked.flips < own:
+            hard = (
+                f"the training labels change {own:.3g} times in 1,000 bars: a decoder held to {asked.margin * asked.flips:.3g} has to "
+                "miss regimes"
+            )
+            told[name] = f"{told[name]}; {hard}" if name in told else f"{name}: {hard}"
     return told
 
 
