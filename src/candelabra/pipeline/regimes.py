@@ -20,10 +20,12 @@ from candelabra.candles.frame import Candles, format_minute
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.disk import write_atomically
 from candelabra.errors import DataError, UsageError
+from candelabra.evaluation.certificate import Certificate
 from candelabra.evaluation.regimes import TimeframeVerdict, judge_regimes
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode, TcnSettings
 from candelabra.models.segmenter import Segmenter
+from candelabra.pipeline.audit_regimes import certify_regimes
 from candelabra.pipeline.openings import log_opening
 from candelabra.progress import Reporter, Silent
 from candelabra.regimes.learning_set import LearningSet
@@ -72,6 +74,7 @@ class RegimeRun:
     manifest: Manifest
     fits: dict[Mode, SegmenterFit]
     verdicts: dict[Mode, tuple[TimeframeVerdict, ...]]
+    certificate: Certificate
     trials: int
     openings: int
     seconds: float
@@ -121,11 +124,16 @@ def train_regimes(
                 else:
                     watches.append(made)
                 tell.advance(1)
+    draft = _draft(place, data, fits, watches, verdicts, chosen)
+    with tell.stage("certify that nothing reads the future"):
+        certificate = certify_regimes(draft, data, seed=chosen.seed, progress=tell)
+    for finding in certificate.findings:
+        tell.note(f"the causality audit found: {finding.subject}: {finding.words}")
     with tell.stage("seal the bundle"):
-        manifest = _seal(place, base_candles, data, fits, watches, verdicts, learning_set, chosen, cuts, trials)
+        manifest = _seal(draft, place, base_candles, data, fits, learning_set, chosen, cuts, trials)
     told = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
     write_atomically(place / "verdict.json", json.dumps(told, indent=1).encode())
-    return RegimeRun(place, place / "bundle", manifest, fits, verdicts, trials, openings, time.perf_counter() - began)
+    return RegimeRun(place, place / "bundle", manifest, fits, verdicts, certificate, trials, openings, time.perf_counter() - began)
 
 
 def _begin(place: Path, now: dict[str, str]) -> None:
@@ -193,11 +201,11 @@ def _verdicts(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts: t
     return tuple(found)
 
 
-def _seal(
-    place: Path, candles: Sequence[Candles], data: RegimeData, fits: dict[Mode, SegmenterFit],
-    watches: Sequence[Watch], verdicts: dict[Mode, tuple[TimeframeVerdict, ...]],
-    learning_set: LearningSet, settings: RegimeRunSettings, cuts: tuple[int, ...], trials: int,
-) -> Manifest:  # fmt: skip
+def _draft(
+    place: Path, data: RegimeData, fits: dict[Mode, SegmenterFit], watches: Sequence[Watch],
+    verdicts: dict[Mode, tuple[TimeframeVerdict, ...]], settings: RegimeRunSettings,
+) -> Path:  # fmt: skip
+    """The folder that will be the bundle: what reads regimes, what watches for anomalies, and what is said of them."""
     draft = place / "draft"
     for mode, fit in fits.items():
         fit.segmenter.save(draft / "parts" / f"{MODEL}-{mode}")
@@ -205,6 +213,13 @@ def _seal(
     metrics = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
     (draft / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     (draft / "regimes-settings.json").write_text(json.dumps(settings.as_dict(), indent=1), encoding="utf-8")
+    return draft
+
+
+def _seal(
+    draft: Path, place: Path, candles: Sequence[Candles], data: RegimeData, fits: dict[Mode, SegmenterFit],
+    learning_set: LearningSet, settings: RegimeRunSettings, cuts: tuple[int, ...], trials: int,
+) -> Manifest:  # fmt: skip
     names = ("train", "validation", "calibration", "test")
     recipe = {"base": data.base.name, "timeframes": list(data.segmentations), "learning_set": learning_set.fingerprint, "modes": list(fits)}
     values = {
