@@ -70,8 +70,11 @@ def test_a_run_judges_every_timeframe_beside_its_rivals(run: RegimeRun) -> None:
             assert {"majority", "trailing rule", "LightGBM"} <= set(methods)
             assert verdict.rows[0].causal == (mode == "filtered")
             assert any("too few" in note for note in verdict.notes)
+            changed, looked = verdict.revised
+            assert looked == 24
             if mode == "filtered":
-                assert verdict.rows[0].mean("revisions") == 0
+                assert (changed, verdict.rows[0].mean("revisions")) == (0, 0)
+            assert verdict.as_dict()["revised"] == {"labels": changed, "of": looked}
     assert run.openings == 1
     saved = json.loads((run.folder / "verdict.json").read_text())
     assert saved["filtered"][0]["rows"][0]["method"] == "candelabra"

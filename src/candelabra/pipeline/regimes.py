@@ -21,7 +21,7 @@ from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.disk import write_atomically
 from candelabra.errors import DataError, UsageError
 from candelabra.evaluation.certificate import Certificate
-from candelabra.evaluation.regimes import TimeframeVerdict, judge_regimes
+from candelabra.evaluation.regimes import TimeframeVerdict, judge_regimes, labels_when_new
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode, TcnSettings
 from candelabra.models.segmenter import Segmenter
@@ -184,6 +184,7 @@ def _require_fit(frame: Timeframe, base: Timeframe) -> None:
 
 def _verdicts(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts: tuple[int, ...]) -> tuple[TimeframeVerdict, ...]:
     told = [segmenter.regimes(c) for c in data.candles]
+    new = [labels_when_new(segmenter.regimes, c, one, cuts[3], cuts[4]) for c, one in zip(data.candles, told, strict=True)]
     found = []
     for name, labels in fit.network.heads.items():
         own = [candles_at(c, timeframe(name)) for c in data.candles]
@@ -195,8 +196,9 @@ def _verdicts(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts: t
             truth.append(np.where((c.close_time > cuts[3]) & (c.close_time <= cuts[4]), every, -1).astype(np.int16))
         shown = [(one[name].code, one[name].probabilities) for one in told]
         verdict = judge_regimes(
-            name, labels, own, learned, truth, shown, fit.network.durations[name], smoothed=segmenter.mode == "smoothed"
-        )
+            name, labels, own, learned, truth, shown, fit.network.durations[name], smoothed=segmenter.mode == "smoothed",
+            when_new=[one[name] for one in new],
+        )  # fmt: skip
         found.append(verdict)
     return tuple(found)
 
