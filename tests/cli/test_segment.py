@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from candelabra.bundles.format import seal
 from candelabra.bundles.predictor import Predictor
@@ -21,7 +22,9 @@ from candelabra.candles.regime_markets import regime_market
 from candelabra.candles.resample import resample
 from candelabra.cli import main
 from candelabra.errors import DataError
-from candelabra.models.regime_tcn import TcnSettings
+from candelabra.evaluation.certificate import CERTIFICATE_FILE, Certificate
+from candelabra.models.regime_tcn import RegimeTcn, TcnSettings
+from candelabra.pipeline.audit_regimes import audit_regime_bundle
 from candelabra.pipeline.regimes import RegimeRun, RegimeRunSettings, train_regimes
 from candelabra.regimes.anomaly_forecasts import BarForecasts
 from candelabra.regimes.learning_files import read_learning_set
@@ -75,11 +78,46 @@ def test_a_run_judges_every_timeframe_beside_its_rivals(run: RegimeRun) -> None:
             assert {"majority", "trailing rule", "LightGBM"} <= set(methods)
             assert verdict.rows[0].causal == (mode == "filtered")
             assert any("too few" in note for note in verdict.notes)
+            changed, looked = verdict.revised
+            assert looked == 24
             if mode == "filtered":
-                assert verdict.rows[0].mean("revisions") == 0
+                assert (changed, verdict.rows[0].mean("revisions")) == (0, 0)
+            assert verdict.as_dict()["revised"] == {"labels": changed, "of": looked}
     assert run.openings == 1
     saved = json.loads((run.folder / "verdict.json").read_text())
     assert saved["filtered"][0]["rows"][0]["method"] == "candelabra"
+
+
+def test_a_run_is_certified_before_it_is_sealed_and_audited_again(
+    run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate.load(run.bundle)
+    assert certificate == run.certificate
+    assert certificate.passed, [f.words for f in certificate.findings]
+    subjects = [one.subject for one in certificate.audits]
+    assert subjects[:3] == ["filtered regimes", "regimes candle by candle", "statechart"]
+    assert {"regime network 0", "smoothed regimes", "everything learned (tiny refit)"} <= set(subjects)
+    assert all(one.tried for one in certificate.audits), [one.notes for one in certificate.audits]
+    assert CERTIFICATE_FILE in json.loads((run.bundle / "bundle.json").read_text())["files"]
+    few = CANDLES.rows(slice(4_400, None))
+    (place / "few").mkdir()
+    write_candles(few, place / "few" / "SIM5USDT_1h.parquet")
+    assert main(["audit", str(run.folder), "--candles", str(place / "few" / "SIM5USDT_1h.parquet"), "--quiet", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["audits"]
+    assert [one["subject"] for one in again] == subjects
+    assert "the labels are not in the bundle" in again[-1]["notes"][0]
+    plain = RegimeTcn.probabilities
+
+    def ahead(self: RegimeTcn, x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+        return {name: p[np.minimum(np.arange(len(p)) + 2, len(p) - 1)] for name, p in plain(self, x).items()}
+
+    monkeypatch.setattr(RegimeTcn, "probabilities", ahead)
+    found = audit_regime_bundle(run.bundle, [few])
+    assert {(f.law, f.bars) for f in found.audits[0].findings} == {("future", 2)}
+    assert all(f.column.startswith("network ") for f in found.audits[0].findings)
+    assert [f.law for f in found.audits[1].findings][:1] == ["stream"]
+    with pytest.raises(DataError, match="read from 1h candles or finer ones"):
+        audit_regime_bundle(run.bundle, [resample(few, "4h")])
 
 
 def test_the_bundle_says_which_regimes_hold_and_writes_them(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:

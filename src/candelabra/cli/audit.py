@@ -32,7 +32,8 @@ def audit(
         list[str],
         typer.Argument(
             metavar="TARGETS...",
-            help="A bundle, feature:SPEC (feature:all), model:NAME, labeller:NAME, module:function or file.py:function.",
+            help="A bundle, feature:SPEC (feature:all), model:NAME, labeller:NAME, decoder:KIND, statechart, regime-inputs, "
+            "module:function or file.py:function.",
             show_default=False,
         ),
     ],
@@ -93,26 +94,41 @@ def _audited(
     data: dict[str, str] = {}
     for target in targets:
         if is_bundle(target):
-            from candelabra.bundles.predictor import Predictor
-            from candelabra.pipeline.audit import audit_bundle
-
             if not Path(target).exists():
                 raise UsageError(
-                    f"there is no {target!r}: give a bundle's folder, feature:SPEC, model:NAME, module:function or path/to/file.py:function"
+                    f"there is no {target!r}: give a bundle's folder, feature:SPEC, model:NAME, labeller:NAME, decoder:KIND, statechart, "
+                    "regime-inputs, module:function or path/to/file.py:function"
                 )
             if not own:
                 raise UsageError(f"a bundle is audited on candles of its market: audit {target} --candles FILE")
-            folder = bundle_folder(Path(target))
             with progress.stage(f"audit {target}"):
-                certificate = audit_bundle(Predictor.open(folder), folder, market, refit=refit, progress=progress)
-            found += certificate.audits
-            data |= certificate.data
+                for certificate in _of_bundle(bundle_folder(Path(target)), market, refit, progress):
+                    found += certificate.audits
+                    data |= certificate.data
             continue
         with progress.stage(f"audit {target}"):
             chosen = newest(market if own or target.startswith("feature:") else market[-1:], bars, target)
             found += audit_target(target, chosen, options, seed)
             data |= {f"{c.symbol} {c.timeframe}": c.fingerprint for c in chosen}
     return certify(found, data, candelabra.__version__)
+
+
+def _of_bundle(folder: Path, market: list[Candles], refit: bool, progress: Reporter) -> list[Certificate]:
+    """Of a bundle's forecasts and of its regimes, whichever it has."""
+    from candelabra.bundles.format import read_manifest
+    from candelabra.bundles.segmenting import regime_modes
+
+    modes, found = regime_modes(folder), []
+    if read_manifest(folder).horizons or not modes:
+        from candelabra.bundles.predictor import Predictor
+        from candelabra.pipeline.audit import audit_bundle
+
+        found.append(audit_bundle(Predictor.open(folder), folder, market, refit=refit, progress=progress))
+    if modes:
+        from candelabra.pipeline.audit_regimes import audit_regime_bundle
+
+        found.append(audit_regime_bundle(folder, market, progress=progress))
+    return found
 
 
 def _options(given: str | None, fresh: str, late: Sequence[str] | None, warm_up: int | None) -> Any:

@@ -167,6 +167,9 @@ def show_verdict(mode: str, verdict: TimeframeVerdict) -> None:
         word = "clearly above" if d.low > 0 else "clearly below" if d.high < 0 else "not to be told from"
         name = {"macro_f1": "macro-F1", "covering": "covering"}[figure]
         out().print(f"  {name}: {word} the {rival} ({d.value:+.3f}, 95 % {d.low:+.3f} to {d.high:+.3f})", soft_wrap=True)
+    changed, looked = verdict.revised
+    if looked:
+        out().print(f"  revised: {changed} of {looked} labels became another after their bar was the newest ({changed / looked:.0%})")
     for note in verdict.notes:
         err().print(f"note: {note}", soft_wrap=True)
 

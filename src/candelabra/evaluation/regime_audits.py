@@ -38,7 +38,7 @@ _SHOWN: Final = 4
 _EFFORT: Final = Effort(moments=3, early=1, positions=3, sizes=(0.05, -0.3), steps=2, measured=3)
 _CHART: Final = Effort(ways=("values", "mirror", "nan", "cut", "append"), steps=0, measured=2)
 _TURNS: Final = 8
-_CHART_BARS: Final = 120
+_CHART_BARS: Final = 80
 
 
 def audit_segmenter(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,14 +19,17 @@ from candelabra.models.regime_change_points import fit_change_point_labels
 from candelabra.models.regime_hmm import fit_hmm
 from candelabra.models.regime_trees import fit_regime_trees
 from candelabra.regimes.durations import DurationModel
+from candelabra.regimes.reading import RegimeReading
 
-__all__ = ["FEW_SEGMENTS", "RegimeRow", "TimeframeVerdict", "judge_regimes"]
+__all__ = ["FEW_SEGMENTS", "RegimeRow", "TimeframeVerdict", "judge_regimes", "labels_when_new"]
 
 Codes = NDArray[np.int16]
 FEW_SEGMENTS: Final = 100
 """With fewer training segments of a timeframe, what was learned of it is said to be unproven."""
 
 PRODUCT: Final = "candelabra"
+_BARS_READ: Final = 200_000
+_LEAST_CUTS, _MOST_CUTS = 6, 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,10 @@ class RegimeRow:
 
 @dataclass(frozen=True, eq=False)
 class TimeframeVerdict:
-    """All rows of a timeframe, the product first; ``differences``: (rival, figure, product minus rival); what is to be said in words."""
+    """All rows of a timeframe, the product first; ``differences``: (rival, figure, product minus rival); what is to be said in words.
+
+    ``revised``: of how many labels, looked at when their bar was the newest, how many later became another (measured, whatever the mode).
+    """
 
     timeframe: str
     labels: tuple[str, ...]
@@ -67,12 +73,14 @@ class TimeframeVerdict:
     rows: tuple[RegimeRow, ...]
     differences: tuple[tuple[str, str, Difference], ...]
     notes: tuple[str, ...]
+    revised: tuple[int, int] = (0, 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "timeframe": self.timeframe, "labels": list(self.labels), "train_segments": self.train_segments,
             "test_segments": self.test_segments, "rows": [row.as_dict() for row in self.rows], "notes": list(self.notes),
+            "revised": {"labels": self.revised[0], "of": self.revised[1]},
             "differences": [
                 {"over": rival, "figure": figure, "value": d.value, "low": d.low, "high": d.high} for rival, figure, d in self.differences
             ],
@@ -89,12 +97,14 @@ def judge_regimes(
     durations: DurationModel,
     *,
     smoothed: bool = False,
+    when_new: Sequence[Codes] | None = None,
 ) -> TimeframeVerdict:
     """Judge a segmenter at one timeframe, a series of each symbol.
 
     ``learned[i]``: codes of the bars that could be learned from, from the first bar on (below 0: unlabelled); ``truth[i]`` ``(n,)``: codes
-    of the bars that are judged, below 0 elsewhere; ``shown[i]``: the product's codes and chances ``(n,)``, ``(n, K)``. Rivals learn from
-    the same bars. A rival whose library is missing, or that cannot be, is named in the notes.
+    of the bars that are judged, below 0 elsewhere; ``shown[i]``: the product's codes and chances ``(n,)``, ``(n, K)``; ``when_new[i]``:
+    what it said of some bars when they were new (`labels_when_new`). Rivals learn from the same bars. A rival whose library is missing, or
+    that cannot be, is named in the notes.
     """
     k, notes = len(labels), []
     answers: dict[str, tuple[bool, list[tuple[Codes, NDArray[np.float64] | None]]]] = {PRODUCT: (not smoothed, list(shown))}
@@ -118,10 +128,12 @@ def judge_regimes(
     if smoothed:
         add("kernel change points", False, lambda: of(fit_change_point_labels(cut, learned, k)))
     rows = []
+    looked = list(when_new) if when_new is not None else [np.full(len(code), -1, np.int16) for code, _ in shown]
     for method, (causal, told) in answers.items():
+        first = looked if method == PRODUCT and when_new is not None else [code if causal else None for code, _ in told]
         judged = [
-            segment_scores(t, code, p, labels=k, first_shown=code if causal else None)
-            for t, (code, p) in zip(truth, told, strict=True)
+            segment_scores(t, code, p, labels=k, first_shown=before)
+            for t, (code, p), before in zip(truth, told, first, strict=True)
             if (t >= 0).any()
         ]
         rows.append(RegimeRow(method, causal, tuple(judged)))
@@ -137,7 +149,31 @@ def judge_regimes(
             f"{timeframe}: {durations.segments} training segments are too few to learn from (about {FEW_SEGMENTS} are a beginning, 300 are "
             "enough): label more history or more symbols; till then trust the trailing rule"
         )
-    return TimeframeVerdict(timeframe, tuple(labels), durations.segments, segments, tuple(rows), tuple(differences), tuple(notes))
+    changed = sum(int(((new >= 0) & (new != code)).sum()) for new, (code, _) in zip(looked, shown, strict=True))
+    revised = changed, sum(int((new >= 0).sum()) for new in looked)
+    if changed and not smoothed:
+        notes.append(f"{timeframe}: {changed} of {revised[1]} labels became another after they were shown, which filtered ones never may")
+    return TimeframeVerdict(timeframe, tuple(labels), durations.segments, segments, tuple(rows), tuple(differences), tuple(notes), revised)
+
+
+def labels_when_new(
+    read: Callable[[Candles], Mapping[str, RegimeReading]], base: Candles, whole: Mapping[str, RegimeReading], start_ms: int, end_ms: int
+) -> dict[str, Codes]:
+    """Codes by timeframe of the bars of ``whole`` as ``read`` had them when they were the newest, -1 for bars that were not looked at.
+
+    History is cut at some closes between two times at which bars of every timeframe close, more of them where it is short.
+    """
+    found = {name: np.full(len(one), -1, np.int16) for name, one in whole.items()}
+    slowest = max(whole.values(), key=lambda one: one.timeframe)
+    both = np.intersect1d(slowest.close_time, base.close_time)
+    both = both[(both > start_ms) & (both <= end_ms)]
+    count = int(np.clip(_BARS_READ // max(len(base), 1), _LEAST_CUTS, _MOST_CUTS))
+    for moment in both[np.unique(np.linspace(0, len(both) - 1, count).astype(int))].tolist() if len(both) else ():
+        for name, one in read(base.between(end_ms=moment)).items():
+            row = int(np.searchsorted(whole[name].close_time, one.close_time[-1])) if len(one) else -1
+            if row >= 0:
+                found[name][row] = one.code[-1]
+    return found
 
 
 def _one(model: Any, candles: Candles) -> tuple[Codes, NDArray[np.float64] | None]:

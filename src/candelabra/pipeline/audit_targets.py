@@ -1,4 +1,6 @@
-"""What can be audited, by its spelling: ``feature:SPEC``, ``model:NAME``, ``labeller:NAME``, ``module:function``, ``file.py:function``."""
+"""What can be audited, by its spelling: ``feature:SPEC``, ``model:NAME``, ``labeller:NAME``, ``decoder:KIND``, ``statechart``,
+``regime-inputs``, ``module:function``, ``file.py:function``.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,7 @@ from candelabra.evaluation.subject import Effort
 from candelabra.evaluation.subjects import FrameKind, feature_subject, function_subject, labeller_subject, model_subject
 from candelabra.evaluation.worlds import Market
 from candelabra.features.catalog import FEATURES, parse
+from candelabra.pipeline.audit_pieces import PIECES, audit_piece, is_piece
 from candelabra.regimes.labeller import LABELLERS, new_labeller
 from candelabra.registry import did_you_mean
 
@@ -49,11 +52,13 @@ class FunctionOptions:
 
 def is_bundle(target: str) -> bool:
     """Whether a target is the folder of a bundle or of a run."""
-    return ":" not in target or Path(target).is_dir()
+    return Path(target).is_dir() or (":" not in target and target not in PIECES)
 
 
 def audit_target(target: str, candles: Sequence[Candles], options: FunctionOptions, seed: int = 0) -> list[Audit]:
     """Audits of one target that is no bundle; UsageError for what cannot be found or run."""
+    if is_piece(target):
+        return audit_piece(target, candles, seed)
     kind, _, rest = target.partition(":")
     if kind == "feature":
         return [_of_all(spec, candles, seed) for spec in _catalog()] if rest in ("all", "*") else [_feature(rest, candles, seed)]
@@ -71,9 +76,9 @@ def audit_target(target: str, candles: Sequence[Candles], options: FunctionOptio
 def newest(candles: Sequence[Candles], bars: int, target: str) -> list[Candles]:
     """The newest ``bars`` bars that a target works on, and what other timeframes have in that time (0: everything).
 
-    Those of the longest timeframe for a feature or a model, of the finest for a function.
+    Those of the longest timeframe for a feature, a model or a piece of regimes, of the finest for a function.
     """
-    pick = max if target.startswith(("feature:", "model:", "labeller:")) else min
+    pick = max if is_piece(target) or target.startswith(("feature:", "model:", "labeller:")) else min
     own = pick(candles, key=lambda c: c.timeframe)
     if not bars or len(own) <= bars:
         return list(candles)
@@ -153,8 +158,8 @@ def load_function(target: str) -> Callable[..., Any]:
     where, _, name = target.rpartition(":")
     if not where or not name:
         raise UsageError(
-            f"{target!r} is nothing that can be audited: give a bundle's folder, feature:SPEC, model:NAME, labeller:NAME, module:function "
-            "or path/to/file.py:function"
+            f"{target!r} is nothing that can be audited: give a bundle's folder, feature:SPEC, model:NAME, labeller:NAME, decoder:KIND, "
+            "statechart, regime-inputs, module:function or path/to/file.py:function"
         )
     module = _file(Path(where)) if where.endswith(".py") else _module(where)
     found: Any = module

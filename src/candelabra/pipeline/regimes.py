@@ -22,10 +22,12 @@ from candelabra.config.text import to_toml
 from candelabra.config.tree import Config, WindowsSection
 from candelabra.disk import write_atomically
 from candelabra.errors import DataError
-from candelabra.evaluation.regimes import TimeframeVerdict, judge_regimes
+from candelabra.evaluation.certificate import Certificate
+from candelabra.evaluation.regimes import TimeframeVerdict, judge_regimes, labels_when_new
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode, TcnSettings
 from candelabra.models.segmenter import Segmenter
+from candelabra.pipeline.audit_regimes import certify_regimes
 from candelabra.pipeline.fitting import watch_of
 from candelabra.pipeline.material import by_symbol
 from candelabra.pipeline.openings import log_opening
@@ -88,6 +90,7 @@ class RegimeRun:
     manifest: Manifest
     fits: dict[Mode, SegmenterFit]
     verdicts: dict[Mode, tuple[TimeframeVerdict, ...]]
+    certificate: Certificate
     trials: int
     openings: int
     seconds: float
@@ -136,11 +139,16 @@ def train_regimes(
                 for one in verdicts_of(fit.segmenter, fit, data, cuts)
             )
     watches = watches_of(data, cuts, tell)
+    draft = _draft(place, data, fits, watches, verdicts, chosen, tree)
+    with tell.stage("certify that nothing reads the future"):
+        certificate = certify_regimes(draft, data, seed=chosen.seed, progress=tell)
+    for finding in certificate.findings:
+        tell.note(f"the causality audit found: {finding.subject}: {finding.words}")
     with tell.stage("seal the bundle"):
-        manifest = _seal(place, base_candles, data, fits, watches, verdicts, learning_set, chosen, tree, cuts, trials)
+        manifest = _seal(draft, place, base_candles, data, fits, learning_set, chosen, cuts, trials)
     told = {mode: [one.as_dict() for one in all_] for mode, all_ in verdicts.items()}
     write_atomically(place / "verdict.json", json.dumps(told, indent=1).encode())
-    return RegimeRun(place, place / "bundle", manifest, fits, verdicts, trials, openings, time.perf_counter() - began)
+    return RegimeRun(place, place / "bundle", manifest, fits, verdicts, certificate, trials, openings, time.perf_counter() - began)
 
 
 def _begin(place: Path, now: dict[str, str], tree: Config) -> None:
@@ -214,6 +222,7 @@ def verdicts_of(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts:
     began = time.process_time()
     told = [segmenter.regimes(c) for c in data.candles]
     cost = 1e5 * (time.process_time() - began) / max(1, sum(map(len, data.candles)))
+    new = [labels_when_new(segmenter.regimes, c, one, cuts[3], cuts[4]) for c, one in zip(data.candles, told, strict=True)]
     found = []
     for name, labels in fit.network.heads.items():
         own = [candles_at(c, timeframe(name)) for c in data.candles]
@@ -225,18 +234,19 @@ def verdicts_of(segmenter: Segmenter, fit: SegmenterFit, data: RegimeData, cuts:
             truth.append(np.where((c.close_time > cuts[3]) & (c.close_time <= cuts[4]), every, -1).astype(np.int16))
         shown = [(one[name].code, one[name].probabilities) for one in told]
         verdict = judge_regimes(
-            name, labels, own, learned, truth, shown, fit.network.durations[name], smoothed=segmenter.mode == "smoothed"
-        )
+            name, labels, own, learned, truth, shown, fit.network.durations[name], smoothed=segmenter.mode == "smoothed",
+            when_new=[one[name] for one in new],
+        )  # fmt: skip
         found.append(verdict)
     spent = f"{segmenter.mode} regimes take {cost:.2g} CPU-seconds for 100,000 {segmenter.base} bars, all timeframes together"
     return tuple(replace(one, notes=(*one.notes, spent)) for one in found)
 
 
-def _seal(
-    place: Path, candles: Sequence[Candles], data: RegimeData, fits: dict[Mode, SegmenterFit],
-    watches: Sequence[Watch], verdicts: dict[Mode, tuple[TimeframeVerdict, ...]],
-    learning_set: LearningSet, settings: RegimeRunSettings, tree: Config, cuts: tuple[int, ...], trials: int,
-) -> Manifest:  # fmt: skip
+def _draft(
+    place: Path, data: RegimeData, fits: dict[Mode, SegmenterFit], watches: Sequence[Watch],
+    verdicts: dict[Mode, tuple[TimeframeVerdict, ...]], settings: RegimeRunSettings, tree: Config,
+) -> Path:  # fmt: skip
+    """The folder that will be the bundle: what reads regimes, what watches for anomalies, what is said of them, and the settings."""
     draft = place / "draft"
     for mode, fit in fits.items():
         fit.segmenter.save(draft / "parts" / f"{MODEL}-{mode}")
@@ -248,6 +258,13 @@ def _seal(
         tree, candles=replace(tree.candles, paths=()), regimes=replace(tree.regimes, labels="")
     )  # files lie elsewhere elsewhere
     (draft / "config.toml").write_text(to_toml(anywhere), encoding="utf-8")
+    return draft
+
+
+def _seal(
+    draft: Path, place: Path, candles: Sequence[Candles], data: RegimeData, fits: dict[Mode, SegmenterFit],
+    learning_set: LearningSet, settings: RegimeRunSettings, cuts: tuple[int, ...], trials: int,
+) -> Manifest:  # fmt: skip
     names = ("train", "validation", "calibration", "test")
     recipe = {"base": data.base.name, "timeframes": list(data.segmentations), "learning_set": learning_set.fingerprint, "modes": list(fits)}
     values = {

@@ -18,8 +18,8 @@ MODES: Final[tuple[Mode, ...]] = ("filtered", "smoothed")
 class Bounds:
     """What the decoder has to keep on validation: at most ``flips`` changes in 1,000 bars, a median ``delay`` of at most so many bars.
 
-    None: nothing is asked (`fit_segmenter` then takes four times as many changes as the training labels have, and any delay). ``margin``: the
-    share of either that is used; a short validation range flatters what was chosen on it.
+    None: nothing is asked (`fit_segmenter` then takes four times as many changes as the training labels have, and any delay).
+    ``margin``: the share of either that is used; a short validation range flatters what was chosen on it.
     """
 
     flips: float | None = 6.0
