@@ -136,8 +136,12 @@ def audit_candle_by_candle(
     start = max(len(base) - bars, len(base) // 2)
     if start < 1 or start >= len(base):
         raise DataError(f"{base.symbol} has {len(base)} closed {base.timeframe} bars: give more candles")
-    stream = make(segmenter, base.rows(slice(0, start)))
-    told = [bar for k in range(start, len(base)) for bar in stream.push(base.rows(slice(k, k + 1)))]
+    states = segmenter.states(candles).at(base.close_time) if segmenter.asks_states else None
+    history = base.rows(slice(0, start))
+    stream = make(segmenter, history) if states is None else SegmenterStream(segmenter, history, states[:start])
+    told = []
+    for k in range(start, len(base)):
+        told += stream.push(base.rows(slice(k, k + 1)), None if states is None else states[k : k + 1])
     begin = int(base.close_time[start - 1])
     found: list[Finding] = []
     rows = 0

@@ -17,7 +17,7 @@ from candelabra.evaluation.subject import LAWFUL, Subject
 from candelabra.evaluation.worlds import WAYS, Arrays, Market, World
 from candelabra.models.regime_input_stream import RegimeInputStream
 from candelabra.models.regime_inputs import RegimeInputs, candles_at
-from candelabra.models.segmenter import Segmenter, chances, network_chances
+from candelabra.models.segmenter import OF_FEW_NUMBERS, Segmenter, network_chances
 from candelabra.regimes.decoding import Decoder
 from candelabra.regimes.hysteresis import HysteresisSettings
 from candelabra.regimes.reading import RegimeReading, read_regimes
@@ -64,7 +64,7 @@ def segmenter_subject(
     `Segmenter.regimes`). Labels wait for a decoder to be sure, so they need not hear of the newest bar; all that comes before must.
     """
     read = regimes or segmenter.regimes
-    needed = any(reader.source != "switching" for reader in segmenter.readers.values())
+    needed = any(reader.source not in OF_FEW_NUMBERS for reader in segmenter.readers.values())
 
     def answer(world: World) -> Answer:
         base = candles_at(_finest(world), segmenter.inputs.base)
@@ -76,13 +76,12 @@ def segmenter_subject(
         if needed:
             columns |= {f"inputs {n}": column for n, column in _inputs(segmenter.inputs, base).items()}
             told = network_chances(segmenter.networks, segmenter.inputs, base)
+        heard = segmenter.chances(base)
         for tf, reading in read(base).items():
-            labels, reader = reading.labels, segmenter.readers[tf]
+            labels = reading.labels
             if tf in told:
                 columns |= {f"network {tf}: {label}": told[tf][:, k] for k, label in enumerate(labels)}
-            own = candles_at(base, timeframe(tf))
-            p = chances(reader.source, own, base, segmenter.inputs, told.get(tf), tf, len(labels))
-            columns |= _as_of(base, own.close_time, f"chances {tf}", labels, p)
+            columns |= _as_of(base, candles_at(base, timeframe(tf)).close_time, f"chances {tf}", labels, heard[tf])
             columns |= _as_of(base, reading.close_time, f"decoder {tf}", labels, reading.probabilities)
             shown = np.where(reading.code < 0, np.nan, reading.code.astype(np.float64))
             columns |= _as_of(base, reading.close_time, "label", (tf,), shown[:, None], plain=True)

@@ -119,6 +119,16 @@ class Segmenter:
 
         ``model``: id of the bundle, for the tables that are made of it.
         """
+        base, told = candles_at(candles, self.inputs.base), self.chances(candles)
+        found: dict[str, RegimeReading] = {}
+        for name, reader in self.readers.items():
+            found[name] = read_regimes(
+                candles_at(base, timeframe(name)), reader.decoder, told[name], model=model, smoothed=self.mode == "smoothed"
+            )
+        return found
+
+    def chances(self, candles: Candles) -> dict[str, Floats]:
+        """What the decoder of each timeframe hears ``(n, K)`` at the closes of its own bars. DataError without a closed bar."""
         base = candles_at(candles, self.inputs.base)
         if not len(base):
             raise DataError(f"{candles.symbol} has no closed {self.base} bar: give more candles")
@@ -126,16 +136,19 @@ class Segmenter:
         if sources & {"network", "mean"}:
             told = network_chances(self.networks, self.inputs, base)
         if self.asks_states:
-            if self.ask is None:
-                raise DataError("these regimes are read with a network that forecasts: open the whole bundle, not its regimes alone")
-            joint = joint_chances(self.networks, self.inputs, base, self.ask(candles))
-        found: dict[str, RegimeReading] = {}
+            joint = joint_chances(self.networks, self.inputs, base, self.states(candles))
+        heard: dict[str, Floats] = {}
         for name, reader in self.readers.items():
             own = candles_at(base, timeframe(name))
             said = joint.get(name) if reader.source == "joint" else told.get(name)
-            p = chances(reader.source, own, base, self.inputs, said, name, len(reader.decoder.labels))
-            found[name] = read_regimes(own, reader.decoder, p, model=model, smoothed=self.mode == "smoothed")
-        return found
+            heard[name] = chances(reader.source, own, base, self.inputs, said, name, len(reader.decoder.labels))
+        return heard
+
+    def states(self, candles: Candles) -> BaseStates:
+        """How the network that forecasts corrects `networks`; DataError where it is not there to be asked."""
+        if self.ask is None:
+            raise DataError("these regimes are read with a network that forecasts: open the whole bundle, not its regimes alone")
+        return self.ask(candles)
 
     def save(self, folder: Path) -> None:
         """Write ``regimes.json`` and a safetensors file a network."""
