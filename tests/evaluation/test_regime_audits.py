@@ -26,7 +26,7 @@ from candelabra.testing.segmenters import example_regime_market, example_segment
 
 SEGMENTER = example_segmenter()
 CANDLES = example_regime_market(900).candles
-LIGHT = Effort(moments=2, early=1, positions=2, sizes=(0.05, -0.3), steps=2, measured=2)
+LIGHT = Effort(moments=2, early=1, positions=2, sizes=(0.05, -0.3), steps=2, measured=2, told=8)
 
 
 @pytest.mark.parametrize("mutant", REGIME_MUTANTS, ids=lambda m: m.name)

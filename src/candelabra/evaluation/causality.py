@@ -172,6 +172,10 @@ def audit_future(probe: Probe, effort: Effort) -> list[Finding]:
 
     findings = []
     for count, (place, cases) in enumerate(sorted(seen.items())):
+        if effort.told and count >= effort.told:
+            name, time = probe.base.names[place], int(probe.base.time_ms[cases[0].row])
+            findings.append(Finding(subject.name, "future", name, None, world.unit, time, way=cases[0].way))
+            continue
         measured = cases[:1] if count >= effort.measured else _telling(cases)
         findings.append(max((_measure(probe, place, case, ask) for case in measured), key=_tells))
     return findings

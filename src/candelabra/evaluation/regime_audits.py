@@ -35,7 +35,7 @@ __all__ = ["audit_apart", "audit_candle_by_candle", "audit_decoder", "audit_segm
 Floats = NDArray[np.float64]
 Stream = Callable[[Segmenter, Candles], SegmenterStream]
 _SHOWN: Final = 4
-_EFFORT: Final = Effort(moments=3, early=1, positions=3, sizes=(0.05, -0.3), steps=2, measured=3)
+_EFFORT: Final = Effort(moments=3, early=1, positions=3, sizes=(0.05, -0.3), steps=2, measured=3, told=8)
 _CHART: Final = Effort(ways=("values", "mirror", "nan", "cut", "append"), steps=0, measured=2)
 _TURNS: Final = 8
 _CHART_BARS: Final = 80
@@ -96,7 +96,7 @@ def _with_turns(subject: Subject, world: Market, effort: Effort, beliefs: Iterab
         rows = np.flatnonzero(np.diff(best)) + 1
         turns |= set(rows[np.unique(np.linspace(0, len(rows) - 1, _TURNS).astype(int))].tolist() if len(rows) else ())
     at = tuple(int(probe.base.time_ms[row]) for row in sorted(turns) if row < len(probe.base) - 1)
-    more = audit_future(probe, Effort(at=at, ways=("cut",), measured=effort.measured)) if at else []
+    more = audit_future(probe, Effort(at=at, ways=("cut",), measured=effort.measured, told=effort.told)) if at else []
     named = {(f.law, f.column) for f in found.findings}
     tried = {**found.tried, "cut where the likeliest label turns": len(at)}
     return replace(found, findings=(*found.findings, *(f for f in more if (f.law, f.column) not in named)), tried=tried)

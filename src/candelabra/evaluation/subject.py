@@ -48,7 +48,8 @@ class Subject:
 class Effort:
     """How much is tried: ``moments`` spread over the history and ``early`` ones in its beginning, after which everything is changed;
     ``ways`` (all a subject allows when empty); ``positions`` and ``sizes`` of shocks; ``steps`` single candles; ``measured`` columns whose
-    distance is found by bisection. ``at``: the moments (ms) instead, for a subject that answers for few rows.
+    distance is found by bisection at several moments, the others' at one; ``told``: columns beyond so many have no distance (0: all have).
+    ``at``: the moments (ms) instead, for a subject that answers for few rows.
     """
 
     moments: int = 6
@@ -58,6 +59,7 @@ class Effort:
     sizes: tuple[float, ...] = (0.05, -0.05, 0.3)
     steps: int = 8
     measured: int = 12
+    told: int = 0
     at: tuple[int, ...] = ()
 
     @classmethod

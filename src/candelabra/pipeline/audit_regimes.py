@@ -34,7 +34,7 @@ __all__ = ["audit_regime_bundle", "audit_regime_refit", "certify_regimes"]
 _BARS: Final = 2_000
 _FEW_BARS: Final = 900
 _LIGHT: Final = Effort(
-    moments=2, early=1, ways=("values", "mirror", "drop", "cut", "append"), positions=2, sizes=(0.05, -0.3), steps=1, measured=3
+    moments=2, early=1, ways=("values", "mirror", "drop", "cut", "append"), positions=2, sizes=(0.05, -0.3), steps=1, measured=3, told=8
 )
 _LAYER_BARS: Final = 307
 _REFIT: Final = (1_000, 800)

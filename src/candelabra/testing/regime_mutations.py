@@ -42,7 +42,7 @@ __all__ = ["REGIME_MUTANTS", "RegimeMutant"]
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 _HOUR: Final = 3_600_000
-_EFFORT: Final = Effort(moments=2, early=1, positions=2, sizes=(0.05, -0.3), steps=1, measured=3)
+_EFFORT: Final = Effort(moments=2, early=1, positions=2, sizes=(0.05, -0.3), steps=1, measured=3, told=8)
 
 
 @dataclass(frozen=True)
