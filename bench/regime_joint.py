@@ -106,5 +106,6 @@ ITEM = Item(
         Goal("candelabra", "covering", lambda v: v["candelabra"]["covering"] - v["candelabra"]["alone/covering"], ">= -0.005"),
     ),
     rounds=1,
+    in_small=False,
 )
 ITEMS = (ITEM,)
