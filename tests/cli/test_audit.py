@@ -87,7 +87,7 @@ def test_what_cannot_be_is_said_in_words(run: Callable[..., Any], mine: Path, ar
 def test_pieces_of_regimes_are_audited_by_their_names(run: Callable[..., Any]) -> None:
     done = run("audit", "decoder:all", "--quiet", "--bars", "400", "--json")
     assert done.code == 0
-    assert len(done.json["audits"]) == 7
+    assert len(done.json["audits"]) == 8
     assert all(one["tried"] for one in done.json["audits"])
     wrong = run("audit", "decoder:hysterisis", "--quiet")
     assert (wrong.code, 'did you mean "hysteresis"' in wrong.err) == (2, True)

@@ -20,7 +20,7 @@ from candelabra.evaluation.regime_audits import (
 from candelabra.evaluation.regime_subjects import inputs_subject
 from candelabra.evaluation.subject import Effort
 from candelabra.evaluation.worlds import Market
-from candelabra.regimes.decoding import KINDS, Decoder, DecoderKind, DecoderSettings
+from candelabra.regimes.decoding import KINDS, LATE_KINDS, Decoder, DecoderKind, DecoderSettings
 from candelabra.testing.regime_mutations import REGIME_MUTANTS, RegimeMutant
 from candelabra.testing.segmenters import example_regime_market, example_segmenter
 
@@ -56,10 +56,10 @@ def test_a_sound_statechart_passes() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_decoder_keeps_what_it_promises(kind: DecoderKind) -> None:
     model = SEGMENTER.inputs.switching["1h"]
-    settings = DecoderSettings(kind, lag=5 if kind == "fixed_lag" else 0, enter=0.3, confirm=2)
+    settings = DecoderSettings(kind, lag=5 if kind in LATE_KINDS else 0, enter=0.3, confirm=2)
     found = audit_decoder(Decoder(settings, model.labels, model.durations), model.probabilities, CANDLES, effort=LIGHT)
     assert found.passed, [f.words for f in found.findings]
-    assert (found.tried.get("from its tail", 0) > 0) == (kind not in ("fixed_lag", "viterbi", "semi_markov"))
+    assert (found.tried.get("from its tail", 0) > 0) == (kind not in (*LATE_KINDS, "viterbi", "semi_markov"))
 
 
 def test_what_a_network_reads_is_point_in_time_and_streams() -> None:

@@ -16,7 +16,7 @@ from candelabra.pipeline.audit_regimes import audit_regime_refit
 from candelabra.pipeline.audit_targets import is_bundle
 from candelabra.regimes.segmentation import Segmentation
 from candelabra.testing.segmenters import example_regime_market
-from candelabra.training import regime_fit
+from candelabra.training import regime_problem
 from candelabra.training.regime_fit import RegimeData
 
 CANDLES = example_regime_market(900).candles
@@ -38,12 +38,12 @@ def test_a_sound_fit_is_the_same_whatever_comes_later(data: RegimeData) -> None:
 
 
 def test_inputs_scaled_on_later_bars_are_caught(data: RegimeData, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = regime_fit.fit_regime_inputs
+    plain = regime_problem.fit_regime_inputs
 
     def on_all(candles: Any, rows: Any, *rest: Any, **more: Any) -> Any:
         return plain(candles, [np.arange(len(c)) for c in candles], *rest, **more)
 
-    monkeypatch.setattr(regime_fit, "fit_regime_inputs", on_all)
+    monkeypatch.setattr(regime_problem, "fit_regime_inputs", on_all)
     found = audit_regime_refit(data)
     assert {"inputs: centre", "inputs: spread"} <= {f.column for f in found.findings}
 

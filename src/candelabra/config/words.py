@@ -99,6 +99,7 @@ MODEL_WORDS: Final = {
     "volatility_weight": "of the volatility loss beside the quantile loss",
     "qlike_weight": "of the variance's QLIKE loss beside the quantile loss",
     "auxiliary_weight": "of the ranges to come, learned beside the forecast",
+    "regime_weight": "of the regimes, where labels are learned beside the forecast",
     "context_length": "bars seen by one forecast",
     "weights": "a local folder or a hub name of pretrained GPT-2 blocks; empty: trained from nothing",
 }

@@ -78,7 +78,7 @@ def multi_scale(candles: Candles, spans: Sequence[int] = SPANS, past: RunningWin
         axis=1,
     )
     before.advance(len(r))
-    return np.ascontiguousarray(columns.reshape(-1, len(r)).T, np.float32)
+    return np.ascontiguousarray(columns.reshape(len(_KINDS) * len(spans), len(r)).T, np.float32)
 
 
 def glances(candles: Candles, windows: Sequence[int] = WINDOWS, reference: int = REFERENCE, past: RunningWindows | None = None) -> Floats:
@@ -95,4 +95,4 @@ def glances(candles: Candles, windows: Sequence[int] = WINDOWS, reference: int =
     usual = before.sampled_medians("size", size, [window - 1 for window in windows], every, [max(reference // e, 1) for e in every])
     out = np.stack([moved / np.sqrt(squares), np.log(size / np.where(np.isnan(usual), size, usual))], axis=1)
     before.advance(len(r))
-    return np.asarray(out.reshape(-1, len(r)).T)
+    return np.asarray(out.reshape(2 * len(windows), len(r)).T)

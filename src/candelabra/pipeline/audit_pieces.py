@@ -24,7 +24,7 @@ from candelabra.evaluation.subject import Effort
 from candelabra.evaluation.worlds import Market, World
 from candelabra.models.regime_inputs import RegimeInputs, candles_at, fit_regime_inputs, glances
 from candelabra.models.switching import SwitchingModel, SwitchingSettings, fit_switching
-from candelabra.regimes.decoding import KINDS, Decoder, DecoderSettings
+from candelabra.regimes.decoding import KINDS, LATE_KINDS, Decoder, DecoderSettings
 from candelabra.regimes.durations import fit_durations
 from candelabra.regimes.hysteresis import HysteresisSettings
 from candelabra.registry import did_you_mean
@@ -67,7 +67,7 @@ def audit_piece(target: str, candles: Sequence[Candles], seed: int = 0) -> list[
 
 
 def _decoder(kind: str, candles: Candles, seed: int) -> list[Audit]:
-    settings = DecoderSettings(kind, enter=0.4, confirm=2, lag=5 if kind == "fixed_lag" else 0)  # type: ignore[arg-type]
+    settings = DecoderSettings(kind, enter=0.4, confirm=2, lag=5 if kind in LATE_KINDS else 0)  # type: ignore[arg-type]
     codes = np.argmax(_chances(candles), axis=1).astype(np.int16)[: int(_LEARNED * len(candles))]
     decoder = Decoder(settings, _LABELS, fit_durations([codes], len(_LABELS)))
     return [audit_decoder(decoder, _chances, candles, effort=_EFFORT, seed=seed)]
