@@ -17,7 +17,7 @@ QUIET = 0.8
 
 
 def _matmul(dtype: str) -> Tool:
-    return Tool(lambda small: {"": Reading(matmul_flops(dtype, 40) / 1e9, "GFLOP/s")}, ("torch",))
+    return Tool(lambda small: {"": Reading(matmul_flops(dtype, 2 if small else 40) / 1e9, "GFLOP/s")}, ("torch",))
 
 
 def _copy(small: bool) -> dict[str, Reading]:
