@@ -15,10 +15,10 @@ from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import BundleError
 from candelabra.models import ensemble
 from candelabra.models.base import FittedModel, ModelOutput
+from candelabra.models.base_states import BaseStates
 from candelabra.models.inputs import REGIME_BARS, InputSpec, Prepared
 from candelabra.models.onnx_session import open_session
 from candelabra.models.registry import load_fitted
-from candelabra.models.segmenter import BaseStates
 from candelabra.windows.series import Series
 
 __all__ = ["NETWORKS", "OnnxNetwork", "load_engine", "networks_of"]

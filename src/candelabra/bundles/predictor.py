@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.bundles.engines import load_engine
 from candelabra.bundles.format import Manifest, read_manifest
-from candelabra.bundles.segmenting import open_segmenter, regime_modes
 from candelabra.bundles.verify import require_models, require_sealed
 from candelabra.candles.frame import Candles, format_time
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.metrics.calibration import Calibration, apply_calibration
 from candelabra.models.base import FittedModel, ModelOutput
-from candelabra.models.regime_inputs import candles_at
-from candelabra.models.segmenter import Segmenter
 from candelabra.windows.recipe import Recipe, build_series
 from candelabra.windows.series import Series
+
+if TYPE_CHECKING:
+    from candelabra.models.segmenter import Segmenter
 
 __all__ = ["Prediction", "Predictor"]
 
@@ -82,7 +82,11 @@ class Predictor:
         recipe = Recipe.of(manifest.recipe)
         require_models(manifest, folder / "parts")
         model = load_engine(folder / "parts" / manifest.model)
-        segmenter = open_segmenter(folder)[1] if "filtered" in regime_modes(folder) else None
+        segmenter = None
+        if (folder / "parts" / "regimes-filtered").is_dir():
+            from candelabra.bundles.segmenting import open_segmenter  # heavy, and most bundles have none
+
+            segmenter = open_segmenter(folder)[1]
         return cls(manifest, recipe, model, Calibration.load(folder / "calibration.json"), segmenter)
 
     def series(self, candles: Candles | Sequence[Candles]) -> Series:
@@ -131,6 +135,8 @@ class Predictor:
         """Filtered chances at the newest closes, from exactly as many candles as they need; empty where there are fewer."""
         if self.segmenter is None:
             return {}
+        from candelabra.models.regime_inputs import candles_at
+
         base, needs = self.segmenter.inputs.base, self.segmenter.needs
         able = [c for c in candles if c.timeframe == base or c.timeframe.divides_into(base)]
         if not able:

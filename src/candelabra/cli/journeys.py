@@ -230,7 +230,7 @@ def _resumable(folder: Path | None = None) -> Iterator[None]:
         begun_here = [folder / "config.toml"] if folder is not None else sorted(Path("runs").glob("*/config.toml"))
         started = [p for p in begun_here if p.is_file() and (folder is not None or p.stat().st_mtime >= begun)]
         for file in started:
-            err().print(f"stopped; go on from the last checkpoint with: candelabra train --resume {file.parent}")
+            err().print(f"stopped; go on from the last checkpoint with: candelabra train --resume {file.parent}", soft_wrap=True)
         raise
 
 

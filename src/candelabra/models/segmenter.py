@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import timeframe
 from candelabra.errors import BundleError, DataError, UsageError
+from candelabra.models.base_states import BaseStates
 from candelabra.models.regime_inputs import RegimeInputs, candles_at
 from candelabra.models.regime_memory import base_bars, filter_memory, inputs_memory, switching_memory
 from candelabra.models.regime_tcn import Mode, RegimeTcn, split_logits
@@ -43,22 +44,6 @@ OF_FEW_NUMBERS: Final[tuple[Source, ...]] = ("switching", "logistic")
 Floats = NDArray[np.float64]
 _FORMAT: Final = 1
 _FILE: Final = "regimes.json"
-
-
-@dataclass(frozen=True, eq=False)
-class BaseStates:
-    """What a network's state says of regimes at base bars: ``close_ms`` int64 ``(m,)``, ``logits`` float32 ``(m, R)``; NaN: not known."""
-
-    close_ms: NDArray[np.int64]
-    logits: NDArray[np.float32]
-
-    def at(self, close_ms: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The rows of bars that close at ``close_ms``, rising; NaN where no base bar does."""
-        place = np.searchsorted(self.close_ms, close_ms)
-        place = np.minimum(place, max(len(self.close_ms) - 1, 0))
-        if not len(self.close_ms):
-            return np.full((len(close_ms), self.logits.shape[1]), np.nan, np.float32)
-        return np.where((self.close_ms[place] == close_ms)[:, None], self.logits[place], np.float32(np.nan))
 
 
 @dataclass(frozen=True, eq=False)
