@@ -107,7 +107,7 @@ class Pulled(Silent):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [2, 5])
+@pytest.mark.parametrize("after", [5])
 def test_an_interrupted_run_resumed_gives_the_weights_of_an_uninterrupted_one(
     after: int, result: TrainResult, candles: list[Candles], tmp_path: Path
 ) -> None:
