@@ -253,13 +253,15 @@ def _finish(command: str, result: Any, as_json: bool, *, paths: Sequence[str]) -
         return 0
     console = out()
     console.print(_verdict(result.verdict))
+    told_before: set[str] = set()
     if getattr(result, "regimes", None) is not None:
         from candelabra.cli.segment import show_verdict
 
         for mode, told in result.regimes.verdicts.items():
             for one in told:
                 show_verdict(mode, one)
-    for note in result.notes:
+                told_before |= set(one.notes)
+    for note in (note for note in result.notes if note not in told_before):
         console.print(f"note: {note}")
     for name in ("report", "bundle"):
         if places[name] is not None:

@@ -36,7 +36,7 @@ def section(inputs: ReportInputs) -> Section | None:
 
 
 def drawn(views: tuple[RegimeView, ...], scores: str = "") -> Section | None:
-    """The section of some views, ``scores`` (HTML) after the words; nothing when there are none with bars."""
+    """The section of some views, ``scores`` (HTML) below the pictures; nothing when there are none with bars."""
     shown = [view for view in views if len(view.close)]
     if not shown:
         return None
@@ -44,8 +44,8 @@ def drawn(views: tuple[RegimeView, ...], scores: str = "") -> Section | None:
     modes = {(band.mode, band.lag > 0) for view in shown for band in view.bands}
     says = [text for key, text in ((("filtered", False), FILTERED), (("filtered", True), LAGGED)) if key in modes]
     says += [SMOOTHED] if any(mode == "smoothed" for mode, _ in modes) else []
-    body = "".join(note(text, "aside") for text in says) + scores
-    body += choices("regime-symbol", [(view.symbol, _symbol(place, view, tone)) for place, view in enumerate(shown)], "Symbol")
+    body = "".join(note(text, "aside") for text in says)
+    body += choices("regime-symbol", [(view.symbol, _symbol(place, view, tone)) for place, view in enumerate(shown)], "Symbol") + scores
     return Section("regimes", "Regimes", "Regimes", body)
 
 
