@@ -125,9 +125,9 @@ def train(
     fitted = fit_models(config, material.fit_data, progress, place / "checkpoints", start, taught)
     seconds["training"] = time.perf_counter() - lap
     lap = time.perf_counter()
-    trials, openings = log_opening(
-        place.parent, material.fingerprint, material.split.cuts_ms[3], material.split.cuts_ms[4], config_hash(config)
-    )
+    # other labels are another trial: the hash of the config leaves out where they lie, and cannot know what they are
+    tried = config_hash(config) + (labels.fingerprint[:10] if labels is not None else "")
+    trials, openings = log_opening(place.parent, material.fingerprint, material.split.cuts_ms[3], material.split.cuts_ms[4], tried)
     oracle = _oracle(material, market or {}, progress)
     judgement = judge(material, fitted.models, fitted.product, config, trials, progress, oracle)
     rows = verdict_of(judgement, fitted.product, config)
