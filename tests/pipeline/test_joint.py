@@ -15,7 +15,7 @@ import pytest
 from candelabra.bundles.bar_forecasts import forecasts_of
 from candelabra.bundles.format import read_manifest
 from candelabra.bundles.predictor import Predictor
-from candelabra.bundles.segmenting import regime_modes
+from candelabra.bundles.segmenting import asked, regime_modes
 from candelabra.bundles.watching import Watch, fit_watch, load_watches
 from candelabra.candles import REGIMES, Candles
 from candelabra.candles.regime_markets import regime_market
@@ -25,6 +25,7 @@ from candelabra.config.build import configure
 from candelabra.config.text import to_toml
 from candelabra.config.tree import Config, EnsembleSection, FeaturesSection, ModelSection, TimeframesSection, WindowsSection
 from candelabra.errors import DataError, UsageError
+from candelabra.evaluation.certificate import Certificate
 from candelabra.models.regime_tcn import TcnSettings
 from candelabra.models.segmenter import TimeframeReader
 from candelabra.models.settings import ArmsSettings
@@ -35,6 +36,7 @@ from candelabra.regimes.segmentation import Segmentation
 from candelabra.sources.files import write_candles
 from candelabra.training.regime_settings import RegimeSettings, regime_training
 from candelabra.training.settings import TrainingSettings
+from candelabra.windows.recipe import Recipe
 
 MARKET = regime_market(5_000, 5)
 LOOP = TrainingSettings(
@@ -165,23 +167,21 @@ def test_the_sealed_bundle_says_the_regimes_that_were_judged_by_the_network_too(
     segmenter = replace(fit.segmenter, readers=jointly)
     assert segmenter.asks_states
     before = segmenter.regimes(MARKET.candles)
-    again = replace(segmenter, ask=open_asking(result))
+    manifest = read_manifest(result.bundle)
+    again = replace(segmenter, ask=asked(result.bundle / "parts" / manifest.model, Recipe.of(manifest.recipe)))
     after = again.regimes(MARKET.candles)
     for name in before:
         np.testing.assert_allclose(after[name].probabilities, before[name].probabilities, atol=1e-4)
         assert np.isfinite(after[name].probabilities[-1]).all()
     with pytest.raises(DataError, match="open the whole bundle"):
         replace(segmenter, ask=None).regimes(MARKET.candles)
+    certificate = Certificate.load(result.bundle)
+    assert certificate is not None
+    subjects = {one.subject: one for one in certificate.audits}
+    assert {"filtered regimes", "regimes candle by candle", "smoothed regimes", "everything learned (tiny refit)"} <= set(subjects)
+    assert all(subjects[name].passed and subjects[name].tried for name in ("filtered regimes", "regimes candle by candle"))
     (check,) = check_regimes(result.bundle, regimes)
     assert check.passed
-
-
-def open_asking(result: TrainResult):  # type: ignore[no-untyped-def]
-    """How the sealed bundle is asked for the states of its network."""
-    from candelabra.bundles import segmenting
-    from candelabra.bundles.format import read_manifest
-
-    return segmenting._asked(result.bundle, read_manifest(result.bundle))
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from candelabra.models.regime_tcn import Mode
 from candelabra.models.segmenter import BaseStates, Segmenter
 from candelabra.windows.recipe import Recipe, build_series
 
-__all__ = ["open_segmenter", "regime_modes"]
+__all__ = ["asked", "open_segmenter", "regime_modes"]
 
 
 def regime_modes(bundle: str | Path) -> tuple[str, ...]:
@@ -37,19 +37,18 @@ def open_segmenter(bundle: str | Path, mode: Mode = "filtered") -> tuple[Manifes
     if segmenter.mode != mode:
         raise BundleError(f"{folder / 'parts' / f'regimes-{mode}'} holds a {segmenter.mode} segmenter: the bundle was put together by hand")
     if segmenter.asks_states:
-        segmenter = replace(segmenter, ask=_asked(folder, manifest))
+        segmenter = replace(segmenter, ask=asked(folder / "parts" / manifest.model, Recipe.of(manifest.recipe)))
     return manifest, segmenter
 
 
-def _asked(folder: Path, manifest: Manifest) -> Callable[[Candles], BaseStates]:
-    """How the bundle's network that forecasts corrects the logits of regimes; it is opened when it is first asked."""
+def asked(part: Path, recipe: Recipe) -> Callable[[Candles], BaseStates]:
+    """How the network in a part corrects the logits of regimes, from candles of a symbol; it is opened when it is first asked."""
 
     @cache
     def network() -> OnnxNetwork:
-        found = [one for one in networks_of(load_engine(folder / "parts" / manifest.model)) if one.tells_regimes]
+        found = [one for one in networks_of(load_engine(part)) if one.tells_regimes]
         if not found:
-            raise BundleError(f"the bundle {manifest.id} has regimes that a network reads, and no such network: restore the sealed bundle")
+            raise BundleError(f"regimes are read with a network in {part}, and none there learned any: restore the sealed bundle")
         return found[0]
 
-    recipe = Recipe.of(manifest.recipe)
     return lambda candles: network().regime_states(build_series(candles, recipe))

@@ -106,8 +106,13 @@ def _of_bundle(predictor: Predictor, candles: Sequence[Candles], progress: Repor
         "targets": lambda: [audit(label_subject(recipe), Market.of(series.base_candles), effort=_TARGETS)],
         "networks": lambda: audit_networks(model, series),
     }
+    return audited(steps, "audit the bundle", progress)
+
+
+def audited(steps: Mapping[str, Callable[[], list[Audit]]], stage: str, progress: Reporter) -> list[Audit]:
+    """The audits of every step, by name; one that cannot be is a note with the reason."""
     found: list[Audit] = []
-    with progress.stage("audit the bundle", total=len(steps)):
+    with progress.stage(stage, total=len(steps)):
         for name, step in steps.items():
             try:
                 found += step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,12 @@ from candelabra.evaluation.refit import audit_fit
 from candelabra.evaluation.regime_audits import audit_apart, audit_candle_by_candle, audit_segmenter, audit_statechart
 from candelabra.evaluation.subject import Effort
 from candelabra.evaluation.worlds import Market
+from candelabra.models.base_states import BaseStates
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import TcnSettings
 from candelabra.models.segmenter import Segmenter
 from candelabra.models.switching import SwitchingSettings
+from candelabra.pipeline.audit import audited
 from candelabra.progress import Reporter, Silent
 from candelabra.training.regime_fit import RegimeData
 from candelabra.training.settings import TrainingSettings
@@ -59,13 +62,19 @@ def audit_regime_bundle(folder: Path, candles: Sequence[Candles], *, progress: R
 
 def certify_regimes(draft: Path, data: RegimeData, *, seed: int = 0, progress: Reporter | None = None) -> Certificate:
     """The certificate of a run on a learning set, written into the draft of its bundle before that is sealed; takes seconds."""
-    modes = {mode: Segmenter.load(draft / "parts" / f"regimes-{mode}") for mode in regime_modes(draft)}
-    base = data.candles[0]
-    found = _of_parts(draft, modes, base.rows(slice(-_FEW_BARS, None)), _LIGHT, progress or Silent())
-    found.append(audit_regime_refit(data, seed))
+    found = audit_draft(draft, data, seed=seed, progress=progress)
     certificate = certify(found, {f"{c.symbol} {c.timeframe}": c.fingerprint for c in data.candles}, candelabra.__version__)
     write_atomically(draft / CERTIFICATE_FILE, certificate.to_json().encode())
     return certificate
+
+
+def audit_draft(
+    draft: Path, data: RegimeData, *, seed: int = 0, ask: Callable[[Candles], BaseStates] | None = None, progress: Reporter | None = None
+) -> list[Audit]:
+    """Audits of the regimes in the draft of a bundle; ``ask``: its network that forecasts, where that corrects them."""
+    modes = {mode: replace(Segmenter.load(draft / "parts" / f"regimes-{mode}"), ask=ask) for mode in regime_modes(draft)}
+    found = _of_parts(draft, modes, data.candles[0].rows(slice(-_FEW_BARS, None)), _LIGHT, progress or Silent())
+    return [*found, audit_regime_refit(data, seed)]
 
 
 def audit_regime_refit(data: RegimeData, seed: int = 0) -> Audit:
@@ -118,15 +127,7 @@ def _of_parts(folder: Path, modes: dict[str, Segmenter], candles: Candles, effor
         steps["networks"] = lambda: _networks(filtered, candles)
     if smoothed is not None:
         steps["smoothed regimes"] = lambda: [audit_apart(parts / "regimes-filtered", parts / "regimes-smoothed", smoothed, candles)]
-    found: list[Audit] = []
-    with progress.stage("audit the regimes", total=len(steps)):
-        for name, step in steps.items():
-            try:
-                found += step()
-            except CandelabraError as refused:
-                found.append(Audit(name, notes=(str(refused)[:200],)))
-            progress.advance(1)
-    return found
+    return audited(steps, "audit the regimes", progress)
 
 
 def _charts(segmenter: Segmenter, candles: Candles) -> list[Audit]:

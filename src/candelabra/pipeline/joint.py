@@ -10,11 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from candelabra.bundles.segmenting import open_segmenter
+from candelabra.bundles.segmenting import asked, open_segmenter
 from candelabra.bundles.watching import save_watches
 from candelabra.candles.timeframe import timeframe
 from candelabra.config.tree import Config
+from candelabra.disk import write_atomically
 from candelabra.errors import DataError, UsageError
+from candelabra.evaluation.certificate import CERTIFICATE_FILE, Certificate
 from candelabra.evaluation.regimes import TimeframeVerdict
 from candelabra.evaluation.verdict import VerdictRow
 from candelabra.metrics.calibration import Calibration, apply_calibration
@@ -24,6 +26,7 @@ from candelabra.models.network import FittedNetwork, regime_states
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import Mode
 from candelabra.models.segmenter import BaseStates
+from candelabra.pipeline.audit_regimes import audit_draft
 from candelabra.pipeline.fitting import JOINT, Fitted, watch_of
 from candelabra.pipeline.material import Material
 from candelabra.pipeline.regimes import MODEL, verdicts_of, watches_of
@@ -40,6 +43,7 @@ from candelabra.training.bounds_notes import bounds_notes
 from candelabra.training.regime_fit import RegimeData, RegimeFit, fit_regime_network
 from candelabra.training.regime_problem import RegimeTargets
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
+from candelabra.windows.recipe import Recipe
 from candelabra.windows.series import Series
 
 __all__ = [
@@ -150,6 +154,14 @@ def save_regimes(
     save_watches(watches_of(regimes.data, material.split.cuts_ms, tell, forecasts), draft)
     figures = {mode: [one.as_dict() for one in all_] for mode, all_ in regimes.verdicts.items()}
     (draft / "regimes-metrics.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+def certify_jointly(draft: Path, regimes: JointRegimes, recipe: Recipe, product: str, seed: int) -> None:
+    """Add what was audited of the regimes to the certificate of the forecast that lies in the draft."""
+    certificate = Certificate.load(draft)
+    assert certificate is not None
+    found = audit_draft(draft, regimes.data, seed=seed, ask=asked(draft / "parts" / product, recipe))
+    write_atomically(draft / CERTIFICATE_FILE, replace(certificate, audits=(*certificate.audits, *found)).to_json().encode())
 
 
 def check_regimes(bundle: Path, regimes: JointRegimes) -> tuple[CausalityCheck, ...]:

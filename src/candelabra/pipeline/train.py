@@ -35,6 +35,7 @@ from candelabra.pipeline.backtesting import RULE_FILE, account_of, backtest_test
 from candelabra.pipeline.fitting import Fitted, fit_models, resolved
 from candelabra.pipeline.joint import (
     JointRegimes,
+    certify_jointly,
     check_regimes,
     learn_alone,
     next_bars,
@@ -292,6 +293,8 @@ def _seal(
     lines = [f"{r.what} ({r.horizon}): {r.figure} {r.interval}: {r.words}" for r in rows]
     (draft / "CARD.md").write_text(write_card(values, lines, judgement.evaluation.notes), encoding="utf-8")
     certify_draft(draft, values, material, product, config)
+    if regimes is not None:
+        certify_jointly(draft, regimes[0], material.recipe, fitted.product, config.seed)
     return seal(draft, place / "bundle", values)
 
 
