@@ -56,7 +56,7 @@ class CentredWindow:
     def label(self, candles: Candles) -> Segmentation:
         """The segments of ``candles``; DataError when they are too few to know what is usual."""
         half = self.window // 2
-        needed = half * (_LEAST_SAMPLES + 2)
+        needed = half * (_LEAST_SAMPLES + 1) + self._least_run  # the last sample's window, and the run that its bar begins
         if len(candles) < needed:
             raise short_of_bars(self.name, candles, needed)
         price = np.log(candles.close)
