@@ -125,6 +125,8 @@ def test_one_run_gives_one_bundle_that_forecasts_and_segments(result: TrainResul
     assert "How good they are" in page
     assert "Macro-F1" in page
     assert "one network" not in page
+    openings = [json.loads(line) for line in (result.folder.parent / "test-openings.jsonl").read_text().splitlines()]
+    assert labels().fingerprint[:10] in json.dumps(openings[0])  # other labels are another trial
     predictor = Predictor.open(result.bundle)
     assert predictor.segmenter is not None
     few = predictor.forecast(MARKET.candles)[0]

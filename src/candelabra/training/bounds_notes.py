@@ -9,8 +9,10 @@ from candelabra.training.segmenter_fit import SegmenterFit, bounds_for
 
 __all__ = ["bounds_notes"]
 
-_SOURCES = {"switching": "the switching model", "network": "the network", "mean": "the mean of network and switching model"}
-_SOURCES |= {"joint": "the network that forecasts too", "logistic": "the logistic regression"}
+_SOURCES = {
+    "switching": "the switching model", "logistic": "the logistic regression", "network": "the network",
+    "mean": "the mean of network and switching model", "joint": "the network that forecasts too",
+}  # fmt: skip
 
 
 def bounds_notes(fit: SegmenterFit, asked: Bounds) -> dict[str, str]:
