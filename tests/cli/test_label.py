@@ -77,7 +77,7 @@ def test_the_time_zone_is_seen_and_can_be_told(run: Callable[..., Any], tmp_path
         (["make", "CANDLES", "--method", "zigzag", "--set", "threshold", "--out", "x.csv"], 2, "KEY=VALUE"),
         (["make", "CANDLES", "--method", "zigzag", "--set", "4h.threshold=2", "--out", "x.csv"], 2, "not among the timeframes"),
         (["make", "CANDLES", "--timeframe", "15m", "--out", "x.csv"], 2, "cannot be made of its 1h candles"),
-        (["make", "CANDLES", "--timeframe", "1w", "--out", "x.csv"], 3, "needs 168 for its first label"),
+        (["make", "CANDLES", "--timeframe", "1w", "--out", "x.csv"], 3, "needs 160 for its first label"),
         (["make", "CANDLES", "--out", "x.txt"], 2, "call the file x.csv"),
         (["make", "absent.csv", "--out", "x.csv"], 4, "absent.csv"),
         (["make", "CANDLES"], 2, "--out"),
