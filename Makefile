@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"candelabra needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing (a few minutes the first time) ..."
-	$(PIP) install -c constraints.txt -e '.[baselines]'
+	$(PIP) install -c constraints.txt -e '.[baselines,exchanges]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
