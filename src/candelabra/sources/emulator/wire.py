@@ -64,7 +64,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Answer:
-    """The JSON ``body`` of an answer; ``rows`` is the very list inside it that holds candles, if it does, laid out as ``columns`` say."""
+    """The ``body`` of an answer, to be written as JSON, or bytes as they are; ``rows`` is the very list inside it that holds candles, if it
+    does, laid out as ``columns`` say.
+    """
 
     body: Any
     status: int = 200
