@@ -56,17 +56,17 @@ def _client(url: str, **settings: Any) -> Any:
 
     from candelabra.sources.emulator import point_at
 
-    given = {"enableRateLimit": False, "timeout": 700, "options": {"fetchMarkets": {"types": ["spot"]}}}
+    given = {"enableRateLimit": False, "options": {"fetchMarkets": {"types": ["spot"]}}}
     made = point_at(ccxt.binance(given | settings), url)
     made.timeout_on_exit = 0
     return made
 
 
-async def _naive(url: str, start: int, end: int, page: int) -> Rows:
+async def _naive(url: str, start: int, end: int, page: int, timeout_ms: int = 700) -> Rows:
     """The loop that is written everywhere: on with the last time, ten tries after network errors, done at an empty page."""
     import ccxt
 
-    client = _client(url)
+    client = _client(url, timeout=timeout_ms)
     rows: list[Any] = []
     try:
         since, failures = start, 0
@@ -92,8 +92,8 @@ async def _naive(url: str, start: int, end: int, page: int) -> Rows:
     return _table(rows)
 
 
-async def _paginate(url: str, start: int, end: int, page: int) -> Rows:
-    client = _client(url)
+async def _paginate(url: str, start: int, end: int, page: int, timeout_ms: int = 700) -> Rows:
+    client = _client(url, timeout=timeout_ms)
     calls = -(-(end - start) // _MINUTE // page) + 1
     try:
         ask = {"paginate": True, "until": end - 1, "paginationCalls": calls, "maxEntriesPerRequest": page}
@@ -328,12 +328,12 @@ def _cost() -> float:
         return 1e6 * (time.process_time() - began) / (1000 * pages)
 
 
-def _rival(fetch: Fetch) -> Callable[[bool], dict[str, Reading]]:
+def _rival(fetch: Callable[..., Awaitable[Rows]]) -> Callable[[bool], dict[str, Reading]]:
     def run(small: bool) -> dict[str, Reading]:
         count = 60_000 if small else 300_000
         with _apart() as url:
             wall, cpu = time.monotonic(), time.process_time()
-            rows = asyncio.run(fetch(url, _END - count * _MINUTE, _END, 1000))
+            rows = asyncio.run(fetch(url, _END - count * _MINUTE, _END, 1000, 60_000))  # paginate asks for all pages at once
             wall, cpu = time.monotonic() - wall, time.process_time() - cpu
         note = f"{len(rows):,} of {count:,} candles in {wall:.1f} s, without any pace; neither checked nor stored"
         return {"cpu": Reading(1e6 * cpu / max(1, len(rows)), "us of CPU a candle, with HTTP", note=note)}
