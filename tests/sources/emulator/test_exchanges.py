@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from candelabra.candles.frame import Candles
-from candelabra.errors import UsageError
+from candelabra.errors import MissingExtraError, UsageError
 from candelabra.sources.emulator import EmulatedMarket, Emulator, point_at
 from candelabra.sources.exchanges.clock import FastClock
 
@@ -177,6 +178,12 @@ def test_point_at_forgets_no_url() -> None:
     assert point_at(pro.okx(), "https://proxy.example").urls["api"]["ws"] == "wss://proxy.example/ws.okx.com/ws/v5"
     with pytest.raises(UsageError, match="write http://host:port"):
         point_at(pro.okx(), "127.0.0.1:80")
+
+
+def test_without_aiohttp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'candelabra\[exchanges\]'"), Emulator(EmulatedMarket("BTC/USDT")):
+        pass
 
 
 def test_what_cannot_be_emulated_is_refused() -> None:
