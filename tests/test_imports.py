@@ -13,7 +13,7 @@ import candelabra
 
 HEAVY = (
     "torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "uvicorn", "numba", "pyarrow", "plotly", "scipy",
-    "onnxruntime", "statemachine",
+    "onnxruntime", "statemachine", "aiohttp",
 )  # fmt: skip
 VERBS = (
     [], ["demo"], ["check"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["doctor"],
@@ -63,6 +63,12 @@ def test_a_short_door_loads_its_own_room_only() -> None:
     assert set(loaded_after("import candelabra; candelabra.Candles; candelabra.read_candles")) <= {"numba", "scipy"}
     script = "from candelabra import *; import candelabra; assert callable(train) and Predictor and configure and simulate"
     assert "torch" in loaded_after(script)
+
+
+def test_an_emulated_exchange_loads_a_server_when_it_starts_only() -> None:
+    script = "import candelabra.sources.emulator as e; from candelabra.testing import Emulator; Emulator(e.EmulatedMarket('BTC/USDT'))"
+    assert not {"aiohttp", "ccxt"} & set(loaded_after(script))
+    assert "aiohttp" in loaded_after(f"{script}.__enter__()")
 
 
 def test_help_of_every_verb_is_light() -> None:

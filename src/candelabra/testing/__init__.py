@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from candelabra.sources.emulator import REST_FAULTS, SOCKET_FAULTS, EmulatedMarket, Emulator, Faults, point_at
     from candelabra.testing.audits import (
         check_all,
         check_causal,
@@ -30,11 +31,18 @@ if TYPE_CHECKING:
     from candelabra.testing.labellers import check_labeller
     from candelabra.testing.markets import example_candles, example_data, example_recipe, perturbed_after, shocked
     from candelabra.testing.models import check_model
+    from candelabra.testing.network import LeftTheMachine, loopback_only
     from candelabra.testing.rules import check_rule, example_forecasts
 
 __all__ = [
     "FORM_EXAMPLES",
+    "REST_FAULTS",
+    "SOCKET_FAULTS",
+    "EmulatedMarket",
+    "Emulator",
+    "Faults",
     "LawBroken",
+    "LeftTheMachine",
     "check_all",
     "check_causal",
     "check_decisions",
@@ -55,8 +63,10 @@ __all__ = [
     "example_forecasts",
     "example_probabilities",
     "example_recipe",
+    "loopback_only",
     "perturbed_after",
     "pickles_in",
+    "point_at",
     "shocked",
     "written",
 ]
@@ -68,11 +78,13 @@ _DOORS: Final = {
     "check_labeller": "labellers",
     "check_model": "models",
     "pickles_in": "files",
+    **dict.fromkeys(("LeftTheMachine", "loopback_only"), "network"),
     **dict.fromkeys(("FORM_EXAMPLES", "check_import", "written"), "forms"),
     **dict.fromkeys(("check_rule", "example_forecasts"), "rules"),
     **dict.fromkeys(("check_decoder", "example_probabilities"), "decoders"),
     **dict.fromkeys(("example_candles", "example_data", "example_recipe", "perturbed_after", "shocked"), "markets"),
     **{f"check_{name}": "audits" for name in _AUDITS.split()},
+    **dict.fromkeys(("EmulatedMarket", "Emulator", "Faults", "REST_FAULTS", "SOCKET_FAULTS", "point_at"), "candelabra.sources.emulator"),
 }
 
 
@@ -81,7 +93,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_DOORS[name]}"), name)
+    room = _DOORS[name]
+    found = globals()[name] = getattr(importlib.import_module(room if "." in room else f"{__name__}.{room}"), name)
     return found
 
 
