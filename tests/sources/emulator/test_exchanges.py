@@ -77,7 +77,7 @@ def test_ccxt_follows_the_truth_over_a_socket(name: str, rows: Rows) -> None:
         finally:
             await exchange.close()
 
-    with running(name, FastClock(START, rate=600.0)) as emulator:
+    with running(name, FastClock(START, rate=1000.0)) as emulator:
         asyncio.run(followed(emulator))
         assert {call.status for call in emulator.log} == {200, 101}
         assert sum(call.status == 101 for call in emulator.log) == (1 if name in ("kraken", "okx") else 2)  # one for each kind of market
