@@ -159,6 +159,14 @@ def test_what_cannot_be_answered_is_refused_as_the_exchange_refuses_it(name: str
         assert (told.status, said in told.body.decode()) == (status, True)
 
 
+def test_the_newest_price_is_that_of_the_candle_in_progress(get: Any) -> None:
+    with running("bybit", FastClock(START, rate=1e-6)) as emulator:
+        for category in ("spot", "linear"):
+            (ticker,) = get(f"{emulator.url}/v5/market/tickers?category={category}&symbol=BTCUSDT").json["result"]["list"]
+            candle = get(f"{emulator.url}/v5/market/kline?category={category}&symbol=BTCUSDT&interval=1").json["result"]["list"][0]
+            assert (ticker["lastPrice"], candle[0]) == (candle[4], str(START))
+
+
 def test_bars_without_a_trade_are_flat_on_some_exchanges_and_absent_on_others() -> None:
     there = {name: running(name, FastClock(START, rate=0.01)) for name in PAGES}
     counts = {name: len(e.truth(next(iter(e.markets)), "1m", START - 10 * DAY, START)) for name, e in there.items()}
