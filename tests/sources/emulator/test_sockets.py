@@ -135,7 +135,7 @@ def test_after_a_refusal_three_dials_are_turned_away() -> None:
 def test_an_outage_of_the_exchange_is_silence_and_not_a_candle() -> None:
     market = EmulatedMarket("BTC/USDT", seed=7, gaps=((START + 40 * MINUTE, START + 46 * MINUTE),))
     with emulated({}, market) as emulator:
-        told = candles(asyncio.run(heard(emulator, 240)))
+        told = candles(asyncio.run(heard(emulator, 300)))
         truth = emulator.truth("BTC/USDT", "1m", START, emulator.now_ms())
     steps = np.diff([bar for bar, _, _ in told]).tolist()
     assert sorted(set(steps)) == [0, 1, 7]
