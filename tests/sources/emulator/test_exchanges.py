@@ -77,7 +77,7 @@ def test_ccxt_follows_the_truth_over_a_socket(name: str, rows: Rows) -> None:
         finally:
             await exchange.close()
 
-    with running(name, FastClock(START, rate=600.0)) as emulator:
+    with running(name, FastClock(START, rate=1000.0)) as emulator:
         asyncio.run(followed(emulator))
         assert {call.status for call in emulator.log} == {200, 101}
         assert sum(call.status == 101 for call in emulator.log) == (1 if name in ("kraken", "okx") else 2)  # one for each kind of market
@@ -157,6 +157,14 @@ def test_what_cannot_be_answered_is_refused_as_the_exchange_refuses_it(name: str
     with running(name, FastClock(START, rate=0.01)) as emulator:
         told = get(emulator.url + path)
         assert (told.status, said in told.body.decode()) == (status, True)
+
+
+def test_the_newest_price_is_that_of_the_candle_in_progress(get: Any) -> None:
+    with running("bybit", FastClock(START, rate=1e-6)) as emulator:
+        for category in ("spot", "linear"):
+            (ticker,) = get(f"{emulator.url}/v5/market/tickers?category={category}&symbol=BTCUSDT").json["result"]["list"]
+            candle = get(f"{emulator.url}/v5/market/kline?category={category}&symbol=BTCUSDT&interval=1").json["result"]["list"][0]
+            assert (ticker["lastPrice"], candle[0]) == (candle[4], str(START))
 
 
 def test_bars_without_a_trade_are_flat_on_some_exchanges_and_absent_on_others() -> None:

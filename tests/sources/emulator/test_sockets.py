@@ -18,7 +18,7 @@ aiohttp = pytest.importorskip("aiohttp")
 
 START = 1_700_000_040_000
 MINUTE = 60_000
-RATE = 1200.0  # a candle in 50 ms
+RATE = 2000.0  # a candle in 30 ms
 MARKET = EmulatedMarket("BTC/USDT", seed=7)
 
 
@@ -59,7 +59,7 @@ def candles(frames: list[Any]) -> list[tuple[int, bool, float]]:
 
 
 def test_each_candle_is_announced_as_it_grows_and_once_as_closed() -> None:
-    with emulated({}, rate=300.0) as emulator:
+    with emulated({}, rate=600.0) as emulator:
         told = candles(asyncio.run(heard(emulator, 26)))
         closed = [bar for bar, is_closed, _ in told if is_closed]
         assert closed == list(range(len(closed)))
@@ -133,13 +133,34 @@ def test_after_a_refusal_three_dials_are_turned_away() -> None:
 
 
 def test_an_outage_of_the_exchange_is_silence_and_not_a_candle() -> None:
-    market = EmulatedMarket("BTC/USDT", seed=7, gaps=((START + 20 * MINUTE, START + 26 * MINUTE),))
+    market = EmulatedMarket("BTC/USDT", seed=7, gaps=((START + 40 * MINUTE, START + 46 * MINUTE),))
     with emulated({}, market) as emulator:
-        told = candles(asyncio.run(heard(emulator, 160)))
+        told = candles(asyncio.run(heard(emulator, 300)))
         truth = emulator.truth("BTC/USDT", "1m", START, emulator.now_ms())
     steps = np.diff([bar for bar, _, _ in told]).tolist()
     assert sorted(set(steps)) == [0, 1, 7]
     assert len(truth.run_starts) == 2
+
+
+def test_an_exchange_whose_clock_steps_goes_on_with_the_candle_it_then_has(standing: Any) -> None:
+    hour = 60 * MINUTE
+    standing.now = START
+
+    async def followed(emulator: Emulator) -> list[int]:
+        opens = []
+        async with subscribed(emulator) as socket:
+            for step in (MINUTE, MINUTE, hour, MINUTE, -2 * hour, MINUTE):
+                await asyncio.sleep(0.05)
+                standing.now += step
+                with contextlib.suppress(TimeoutError):
+                    while True:
+                        kline = (await socket.receive_json(timeout=0.15))["k"]
+                        if kline["x"]:
+                            opens.append((kline["t"] - START) // MINUTE)
+        return opens
+
+    with Emulator(MARKET, clock=standing) as emulator:
+        assert asyncio.run(followed(emulator)) == [*range(63), -57]
 
 
 def test_the_same_seed_meets_the_same_faults_at_the_same_candles() -> None:
