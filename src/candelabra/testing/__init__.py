@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from candelabra.testing.models import check_model
     from candelabra.testing.network import LeftTheMachine, loopback_only
     from candelabra.testing.rules import check_rule, example_forecasts
+    from candelabra.testing.sources import check_source
 
 __all__ = [
     "FORM_EXAMPLES",
@@ -56,6 +57,7 @@ __all__ = [
     "check_layers",
     "check_model",
     "check_rule",
+    "check_source",
     "check_split",
     "check_streaming",
     "example_candles",
@@ -77,6 +79,7 @@ _DOORS: Final = {
     "check_feature": "features",
     "check_labeller": "labellers",
     "check_model": "models",
+    "check_source": "sources",
     "pickles_in": "files",
     **dict.fromkeys(("LeftTheMachine", "loopback_only"), "network"),
     **dict.fromkeys(("FORM_EXAMPLES", "check_import", "written"), "forms"),

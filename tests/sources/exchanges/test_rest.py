@@ -162,7 +162,7 @@ class Listening:
         self.notes.append(text)
 
 
-@pytest.mark.parametrize(("skew_s", "step_s"), [(3600, 0), (-3600, 0), (60_000, 0), (0, 3600), (3600, -7200)])
+@pytest.mark.parametrize(("skew_s", "step_s"), [(3600, 0), (-60_000, 0), (3600, -7200)])
 def test_a_wrong_clock_changes_nothing_but_a_warning(emulator: Emulator, store: Store, skew_s: int, step_s: int) -> None:
     emulator.restart()
     assert isinstance(emulator.clock, FastClock)

@@ -23,10 +23,10 @@ NOW = 1_700_000_005_000
 VENUES = [
     ("binance", "BTC/USDT:USDT", "exchange gap"),
     ("okx", "BTC/USDT", "exchange gap"),
-    ("okx", "BTC/USDT:USDT", "exchange gap"),
+    pytest.param("okx", "BTC/USDT:USDT", "exchange gap", marks=pytest.mark.slow),
     ("bybit", "BTC/USDT", "exchange gap"),
     ("coinbase", "BTC/USD", "no trade"),
-    ("coinbaseexchange", "BTC/USD", "no trade"),
+    pytest.param("coinbaseexchange", "BTC/USD", "no trade", marks=pytest.mark.slow),
     ("kraken", "BTC/USD", "unknown"),
 ]
 
