@@ -20,8 +20,9 @@ from candelabra.sources.exchanges.contract import Connection
 from candelabra.sources.exchanges.fetching import Filled, fill
 from candelabra.sources.exchanges.journey import FetchReport, fetch_candles
 from candelabra.sources.exchanges.pace import Patience
+from candelabra.sources.exchanges.pages import Asked
 from candelabra.sources.exchanges.registry import SOURCES, open_source
-from candelabra.sources.exchanges.rest import RestSource
+from candelabra.sources.exchanges.rest import RestSource, _about_what_was_asked
 from candelabra.sources.store import Store
 
 pytest.importorskip("ccxt", reason="ccxt is not installed: pip install 'candelabra[exchanges]'")
@@ -205,11 +206,25 @@ def test_unknown_names_are_answered_with_the_nearest(emulator: Emulator) -> None
 
 def test_a_line_that_is_dead_is_an_error_that_can_be_tried_again(store: Store) -> None:
     source = RestSource(Connection("binance", "http://127.0.0.1:9", timeout_s=0.5), Patience(3, 0.01, 0.01))
+    told: list[str] = []
+    source.pace.tell = told.append
     with pytest.raises(SourceError, match=r"asked 3 times .* the line to binance broke") as broken:
         run(source, store, 0, NOW)
     assert broken.value.retryable
+    assert "asking again" in told[0]
 
 
 def test_known_exchanges_are_listed_without_ccxt_being_asked() -> None:
     assert {"binance", "kraken", "coinbase", "okx", "bybit"} <= set(SOURCES.names())
     assert WallClock().rate == 1.0
+
+
+def test_newest_candles_in_the_place_of_older_ones_are_no_word_about_these() -> None:
+    step = 60_000
+    asked = Asked("some", SYMBOL, FRAME, 1000 * step, 1100 * step, 5000 * step)
+    newest = [[k * step, 1.0, 1.0, 1.0, 1.0, 1.0] for k in range(4900, 5000)]
+    with pytest.raises(SourceError, match="answered with its newest candles") as refused:
+        _about_what_was_asked(newest, asked)
+    assert not refused.value.retryable
+    for fine in ([], newest[:50], [[1050 * step, 1.0, 1.0, 1.0, 1.0, 1.0]]):
+        _about_what_was_asked(fine, asked)

@@ -17,6 +17,7 @@ __all__ = ["GaveUp", "Pace", "Patience", "persist"]
 _Result = TypeVar("_Result")
 _BAN_S: Final = 120.0
 """The shortest ban Binance tells of, for a ban that does not say how long."""
+_WORTH_TELLING: Final = 3
 _LONGEST_S: Final = 3 * 86_400.0
 
 
@@ -84,6 +85,7 @@ class Pace:
     _quiet_until: float = 0.0
     _why: str = ""
     _strikes: int = 0
+    _stumbles: int = 0
     _closed: SourceError | None = None
 
     async def turn(self, weight: float = 1.0) -> None:
@@ -110,7 +112,13 @@ class Pace:
 
     def answered(self) -> None:
         """An answer came that was no complaint about the pace."""
-        self._strikes = 0
+        self._strikes = self._stumbles = 0
+
+    def stumbled(self, why: SourceError) -> None:
+        """A request failed and will be made again: whoever watches hears of it when it goes on for a while."""
+        self._stumbles += 1
+        if self._stumbles == _WORTH_TELLING or self._stumbles % (10 * _WORTH_TELLING) == 0:
+            self.tell(f"{why}: asking again, more and more slowly")
 
     def too_fast(self, retry_after_s: float | None, *, banned: bool = False) -> None:
         """The exchange wants no request for ``retry_after_s`` seconds (None: it does not say). A ban opens the breaker for longer."""

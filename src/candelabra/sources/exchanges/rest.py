@@ -20,7 +20,7 @@ from candelabra.sources.exchanges.funding_rows import rates_of
 from candelabra.sources.exchanges.listing import VOTES, first_by_pages
 from candelabra.sources.exchanges.pace import Pace, Patience, persist
 from candelabra.sources.exchanges.pages import Asked, BadPage, checked
-from candelabra.sources.exchanges.rules import oldest_ms, rules_of
+from candelabra.sources.exchanges.rules import KNOWN, oldest_ms, rules_of
 from candelabra.sources.exchanges.skew import ExchangeTime
 
 __all__ = ["RestSource", "load_ccxt"]
@@ -103,7 +103,10 @@ class RestSource:
             return _nothing(asked)
         count = int(timeframe.index(asked.end_closed_ms) - timeframe.index(start_ms))
         until = {} if self.rules.newest else {"until": asked.end_closed_ms - 1}
-        return checked(await self._rows(asked, count, until), asked)
+        rows = await self._rows(asked, count, until)
+        if self.name not in KNOWN:
+            _about_what_was_asked(rows, asked)
+        return checked(rows, asked)
 
     async def first_ms(self, symbol: str, timeframe: Timeframe, after_ms: int) -> int | None:
         """See `Source.first_ms`; several separate answers must agree, for one that lost its first rows looks like a later listing."""
@@ -170,7 +173,10 @@ class RestSource:
         except (SourceError, UsageError):
             raise
         except Exception as error:  # ccxt lets errors of any class through
-            raise meaning(error, heard, self.pace, what) from error
+            told = meaning(error, heard, self.pace, what)
+            if isinstance(told, SourceError) and told.retryable:
+                self.pace.stumbled(told)
+            raise told from error
         finally:
             self._heard.reset(token)
         self.pace.answered()
@@ -232,6 +238,17 @@ class RestSource:
     async def _fetch(self, *arguments: Any, **named: Any) -> Any:
         async with asyncio.timeout(self._deadline_s):  # ccxt has a time-out of its own, which a line that drips can outlive
             return await self._plain_fetch(*arguments, **named)
+
+
+def _about_what_was_asked(rows: list[Any], asked: Asked) -> None:
+    """SourceError for the newest candles in the place of older ones: that is no word about the older ones."""
+    times = [row[0] for row in rows if isinstance(row[0], int)]
+    newest = int(asked.timeframe.after(int(asked.timeframe.floor(asked.closed_ms)), -2))
+    if times and min(times) >= asked.end_ms and max(times) >= newest:
+        since = format_time(min(times))
+        raise SourceError(
+            f"{asked}: {asked.exchange} answered with its newest candles, from {since} on: it may have no older ones; fetch from {since} on"
+        )
 
 
 def _nothing(asked: Asked) -> Page:
