@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from candelabra.candles import REGIMES, Candles
 from candelabra.candles.hindsight import refuse_hindsight
@@ -27,7 +26,6 @@ from candelabra.training import segmenter_fit
 from candelabra.training.bounds_notes import bounds_notes
 from candelabra.training.decoder_choice import DecoderTrial
 from candelabra.training.regime_fit import RegimeData, regime_training
-from candelabra.training.regime_network import TcnNetwork
 from candelabra.training.regime_settings import Bounds
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
 from candelabra.training.settings import TrainingSettings
@@ -222,19 +220,6 @@ def test_a_folder_gives_the_same_segmenter(mode: str, fits: dict[str, SegmenterF
     (tmp_path / "part" / "network-0.safetensors").unlink()
     with pytest.raises(BundleError, match="cannot be read as a segmenter"):
         Segmenter.load(tmp_path / "part")
-
-
-@pytest.mark.parametrize("mode", ["filtered", "smoothed"])
-def test_arrays_compute_what_torch_does(mode: str) -> None:
-    torch.manual_seed(0)
-    heads = {"1h": ("a", "b", "c"), "4h": ("a", "b")}
-    network = TcnNetwork(7, TcnSettings(width=16, layers=5), heads, mode).eval()  # type: ignore[arg-type]
-    torch.nn.init.normal_(network.head.weight)
-    x = torch.randn(1, 2_500, 7)
-    with torch.inference_mode():
-        want = network(x)[0].numpy()
-    told = network.frozen().logits(x[0].numpy())
-    np.testing.assert_allclose(told, want, atol=2e-5)
 
 
 def test_labels_that_were_not_known_in_time_are_not_learned_from() -> None:

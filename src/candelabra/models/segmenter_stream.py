@@ -1,6 +1,6 @@
 """`SegmenterStream`: a filtered segmenter that follows one symbol, candle by candle, at a cost that does not grow with history.
 
-Every part between two candles is carried on as the whole history would carry it: windows, switching models, convolutions, decoders, and
+Every part between two candles is carried on as the whole history would carry it: windows, switching models, networks, decoders, and
 the coarse bars that are still forming. What it says of a bar equals `Segmenter.regimes` of all candles so far: inputs, switching models
 and decoders to the bit, networks within rounding (a product of one row is added up in another order than that of many).
 """
@@ -25,9 +25,9 @@ from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.disk import write_atomically
 from candelabra.errors import DataError, UsageError
 from candelabra.features.running import RunningWindows
+from candelabra.models.regime_encoders import encoder_stream
 from candelabra.models.regime_input_stream import Heard, RegimeInputStream
 from candelabra.models.segmenter import OF_FEW_NUMBERS, Segmenter, TimeframeReader, geometric_mean
-from candelabra.models.tcn_stream import TcnStream
 from candelabra.regimes.regions import RegimeChange
 from candelabra.regimes.segmentation import UNLABELLED
 from candelabra.regimes.statechart import RegimeChart
@@ -216,7 +216,7 @@ class SegmenterStream:
         self._inputs = RegimeInputStream(inputs, symbol)
         for name, reader in self._readers.items():
             reader.past = inputs.logistic[name].past() if reader.source == "logistic" else None
-        self._networks = [TcnStream(network) for network in self._segmenter.networks] if self._asks else []
+        self._networks = [encoder_stream(network) for network in self._segmenter.networks] if self._asks else []
 
     def _advance(self, candles: Candles, states: NDArray[np.float32] | None, *, tell: bool) -> list[RegimeBar]:
         if self._symbol is None:
