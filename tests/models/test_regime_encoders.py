@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from candelabra.errors import BundleError, DataError, UsageError
+from candelabra.models.base_states import BaseStates
 from candelabra.models.regime_encoder import EncoderSettings, Mode, RegimeEncoder
 from candelabra.models.regime_encoders import encoder_stream
 from candelabra.models.regime_tcn import TcnSettings
@@ -152,6 +154,18 @@ def test_a_segmenter_reads_follows_and_is_read_back_with_a_transformer(folder: P
     assert [bar.age for bar in told] == whole.age[630:].tolist()
     np.testing.assert_allclose([bar.probabilities for bar in told], whole.probabilities[630:], atol=1e-5)
     assert again.needs > attentive().networks[0].receptive_field
+
+
+def test_a_network_that_forecasts_can_correct_a_transformer() -> None:
+    candles = example_regime_market(500).candles
+    states = BaseStates(candles.close_time, np.random.default_rng(0).normal(size=(500, 5)).astype(np.float32))
+    readers = {"1h": replace(attentive().readers["1h"], source="joint")}
+    segmenter = replace(attentive(), readers=readers, ask=lambda _: states)
+    whole, plain = segmenter.regimes(candles)["1h"].probabilities, attentive().regimes(candles)["1h"].probabilities
+    stream = SegmenterStream(segmenter, candles.rows(slice(0, 450)), states)
+    told = [bar.probabilities for k in range(450, 500) for bar in stream.push(candles.rows(slice(k, k + 1)), states)]
+    np.testing.assert_allclose(told, whole[450:], atol=1e-5)
+    assert np.abs(whole - plain).max() > 0.01
 
 
 def test_a_bundle_from_when_there_was_one_kind_is_a_convolution(tmp_path: Path) -> None:

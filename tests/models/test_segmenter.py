@@ -16,6 +16,7 @@ from candelabra.candles.resample import resample
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.models.regime_memory import SAME, SAME_ALONE
 from candelabra.models.regime_tcn import TcnSettings
+from candelabra.models.regime_transformer import RegimeTransformerSettings
 from candelabra.models.segmenter import Segmenter, Source, TimeframeReader, network_chances
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.decoding import Decoder, DecoderSettings
@@ -25,7 +26,7 @@ from candelabra.regimes.segmentation import Segmentation
 from candelabra.training import segmenter_fit
 from candelabra.training.bounds_notes import bounds_notes
 from candelabra.training.decoder_choice import DecoderTrial
-from candelabra.training.regime_fit import RegimeData, regime_training
+from candelabra.training.regime_fit import RegimeData, fit_regime_network, regime_training
 from candelabra.training.regime_settings import Bounds
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
 from candelabra.training.settings import TrainingSettings
@@ -220,6 +221,22 @@ def test_a_folder_gives_the_same_segmenter(mode: str, fits: dict[str, SegmenterF
     (tmp_path / "part" / "network-0.safetensors").unlink()
     with pytest.raises(BundleError, match="cannot be read as a segmenter"):
         Segmenter.load(tmp_path / "part")
+
+
+def test_a_transformer_learns_from_the_same_labels_and_from_nothing_later() -> None:
+    small = RegimeTransformerSettings(width=12, layers=2, heads=2, attention_width=8)
+    data = labelled(MARKET)
+    fit = fit_regime_network(data, small, training(10), switching=QUICK)
+    (network,) = fit.networks
+    assert network.kind == "transformer"
+    late = slice(int(0.8 * len(MARKET.regime)), None)
+    said = np.array(network.heads["1h"])[network.probabilities(fit.inputs.table(MARKET.candles))["1h"].argmax(1)[late]]
+    truth = np.array(REGIMES)[MARKET.regime[late]]
+    assert (said == truth).mean() > max((truth == name).mean() for name in REGIMES)
+    cut = int(np.searchsorted(MARKET.candles.close_time, data.validation_end_ms, "right"))
+    again = fit_regime_network(replace(data, candles=(MARKET.candles.rows(slice(0, cut)),)), small, training(10), switching=QUICK)
+    for name, weights in again.networks[0].weights.items():
+        np.testing.assert_array_equal(weights, network.weights[name])
 
 
 def test_labels_that_were_not_known_in_time_are_not_learned_from() -> None:
