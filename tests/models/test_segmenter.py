@@ -223,7 +223,7 @@ def test_a_folder_gives_the_same_segmenter(mode: str, fits: dict[str, SegmenterF
         Segmenter.load(tmp_path / "part")
 
 
-def test_a_transformer_learns_from_the_same_labels_and_from_nothing_later() -> None:
+def test_a_transformer_learns_from_the_same_labels() -> None:
     small = RegimeTransformerSettings(width=12, layers=2, heads=2, attention_width=8)
     data = labelled(MARKET)
     fit = fit_regime_network(data, small, training(10), switching=QUICK)
@@ -233,10 +233,6 @@ def test_a_transformer_learns_from_the_same_labels_and_from_nothing_later() -> N
     said = np.array(network.heads["1h"])[network.probabilities(fit.inputs.table(MARKET.candles))["1h"].argmax(1)[late]]
     truth = np.array(REGIMES)[MARKET.regime[late]]
     assert (said == truth).mean() > max((truth == name).mean() for name in REGIMES)
-    cut = int(np.searchsorted(MARKET.candles.close_time, data.validation_end_ms, "right"))
-    again = fit_regime_network(replace(data, candles=(MARKET.candles.rows(slice(0, cut)),)), small, training(10), switching=QUICK)
-    for name, weights in again.networks[0].weights.items():
-        np.testing.assert_array_equal(weights, network.weights[name])
 
 
 def test_labels_that_were_not_known_in_time_are_not_learned_from() -> None:
