@@ -70,8 +70,9 @@ def _run(small: bool) -> dict[str, Reading]:
         began = time.process_time()
         chances = [[network.probabilities(table)["1h"] for table in tables] for network in fit.networks]
         cost = (time.process_time() - began) / (seeds * sum(map(len, tables))) * 1e5
+        shown = [_shown(on, one, fit.durations["1h"]) for one in chances]
         for way in ("raw", "decoded"):
-            judged = [_judge(on, _shown(on, one, fit.durations["1h"])[way]) for one in chances]
+            judged = [_judge(on, one[way]) for one in shown]
             for figure, unit in FIGURES.items():
                 values = found.setdefault(f"{way}/{figure}", {})[kind] = np.mean([one[figure] for one in judged], axis=0)
                 low, high = over_markets(values)
