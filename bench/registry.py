@@ -29,6 +29,7 @@ MODULES = (
     "regime_encoders",
     "regime_stream",
     "anomalies",
+    "fetching",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
 
