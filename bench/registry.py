@@ -26,7 +26,10 @@ MODULES = (
     "regime_joint",
     "regime_real",
     "regime_nested",
+    "regime_encoders",
+    "regime_stream",
     "anomalies",
+    "fetching",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
 
