@@ -55,7 +55,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Item:
-    """A row of an issue's table of figures. ``reference``: the tool whose checksums the others must equal ("" : nothing to compare)."""
+    """A row of an issue's table of figures. ``reference``: the tool whose checksums the others must equal ("" : nothing to compare).
+
+    ``limit``: seconds by the clock that a round of a tool may take before it counts as failed.
+    """
 
     name: str
     about: str
@@ -66,3 +69,4 @@ class Item:
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     in_small: bool = True
+    limit: float = 1800.0

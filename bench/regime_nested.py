@@ -120,6 +120,7 @@ NESTED = Item(
     {"candelabra": Tool(_measure, ("torch",))},
     tuple(Goal("candelabra", f"{name}/{figure}", _level(f"{name}/{figure}"), ">= 0") for name in FRAMES for figure in FIGURES),
     rounds=1,
+    limit=7_200,
     in_small=False,
 )
 ITEMS = (NESTED,)

@@ -175,5 +175,6 @@ SEGMENTER = Item(
     ),
     reference="oracle",
     rounds=1,  # seeds are inside
+    limit=7_200,
 )
 ITEMS = (SEGMENTER,)

@@ -26,6 +26,8 @@ MODULES = (
     "regime_joint",
     "regime_real",
     "regime_nested",
+    "regime_encoders",
+    "regime_stream",
     "anomalies",
     "fetching",
 )

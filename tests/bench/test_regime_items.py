@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.item import Absent
+from bench.item import Absent, Item, Tool
+from bench.regime_joint import ITEM as JOINT
 from bench.regime_nested import NESTED
 from bench.regime_real import REAL, hours
 from bench.regime_segmenter import over_markets
+from bench.regime_stream import STREAM
+
+from bench import runner
 
 
 def test_an_interval_over_markets_holds_the_mean_and_widens_with_their_spread() -> None:
@@ -45,3 +49,20 @@ def test_absent_candles_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     hours.cache_clear()
     with pytest.raises(Absent, match="binance_BTCUSDT_1m_2021"):
         hours()
+
+
+def test_an_item_states_its_own_limit_and_what_exceeds_it_fails_alone() -> None:
+    item = Item("regimes/slow", "never done", {"ours": Tool(dict)}, limit=0.01)
+    said = runner._measure_apart(item, "ours", small=True)
+    assert "not done after 0.01 s" in said["failed"]
+    assert "python -m bench one regimes/slow 'ours'" in said["failed"]
+    (line,) = runner._lines(item, True, "")
+    assert (line["ok"], line["value"]) == (False, None)
+    assert JOINT.limit >= 4 * Item("another", "", {}).limit
+
+
+def test_the_chain_that_is_timed_says_what_the_history_says() -> None:
+    told = STREAM.tools["candelabra"].run(True)
+    assert {"convolution/median", "convolution/p90", "transformer/median", "transformer/p90"} <= set(told)
+    assert all(0 < told[f"{name}/median"].value <= told[f"{name}/p90"].value for name in ("convolution", "transformer"))
+    assert told["convolution/median"].checksum != told["transformer/median"].checksum

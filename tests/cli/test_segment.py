@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from candelabra.bundles.format import seal
 from candelabra.bundles.predictor import Predictor
+from candelabra.bundles.segmenting import open_segmenter
 from candelabra.bundles.watching import Watch, fit_watch, save_watches
 from candelabra.candles import REGIMES, Candles
 from candelabra.candles.regime_markets import regime_market
@@ -154,8 +155,6 @@ def test_the_bundle_says_which_regimes_hold_and_writes_them(run: RegimeRun, plac
 
 
 def test_too_short_a_history_is_said(run: RegimeRun, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from candelabra.bundles.segmenting import open_segmenter
-
     needs = max(open_segmenter(run.bundle, mode)[1].needs for mode in ("filtered", "smoothed"))
     assert run.manifest.needs == {"1h": needs}
     short = place / "short"
@@ -366,11 +365,18 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_with_the_settings_it_has
     assert (sealed["candles"]["paths"], sealed["regimes"]["labels"]) == ([], "")
 
 
-def test_the_dates_asked_for_cut_what_is_learned_from(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_transformer_is_learned_from_the_dates_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = place / "dates"
     given = ["train", str(place / "SIM5USDT_1h.parquet"), "--labels", str(place / "labels.csv"), "--regimes-only", "--quiet", *quick()]
     given += ["--set", "regimes.modes=filtered", "--set", "windows.shares=.4,.4,.1,.1", "--until", "2020-06-20"]
+    given += ["--set", "regimes.encoder=transformer", "--set", "regimes.transformer.width=8", "--set", "regimes.transformer.layers=2"]
     assert main([*given, "--out", str(folder), "--json"]) == 0
+    _, segmenter = open_segmenter(folder / "bundle")
+    (network,) = segmenter.networks
+    assert (network.kind, network.settings.width, network.receptive_field) == ("transformer", 8, 31 * 5 + 1)
+    certificate = Certificate.load(folder / "bundle")
+    assert certificate.passed, [f.words for f in certificate.findings]
+    assert "regime network 0" in [one.subject for one in certificate.audits]
     facts = json.loads((folder / "bundle" / "bundle.json").read_text())["data"]["SIM5/USDT"]
     assert facts["to"].startswith("2020-06-20")
     assert facts["from"].startswith("2020-01-01")

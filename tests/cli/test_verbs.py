@@ -23,8 +23,9 @@ from candelabra.errors import BundleError, DataError, SourceError, UsageError
 COMMON = {"--config", "--set", "--symbol", "--timeframe", "--json", "--quiet"}
 OPTIONS = {
     "demo": COMMON | {"--candles", "--size", "--since", "--until", "--out"},
-    "check": {"--against", "--symbol", "--timeframe", "--json"},
+    "check": {"--against", "--symbol", "--timeframe", "--picture", "--json"},
     "fetch": {"--timeframe", "--since", "--until", "--store", "--funding", "--archive", "--base-url", "--json", "--quiet"},
+    "repair": {"--symbol", "--timeframe", "--exchange", "--why", "--base-url", "--json", "--quiet"},
     "import": {"--into", "--exchange", "--symbol", "--timeframe", "--format", "--map", "--stamps", "--time-format", "--time-zone",
                "--dry-run", "--again", "--rejected", "--most-rejected", "--json", "--quiet"},
     "train": COMMON | {"--size", "--on-bad", "--since", "--until", "--start-from", "--labels", "--regimes-only", "--out", "--resume",

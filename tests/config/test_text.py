@@ -68,6 +68,8 @@ def test_the_hash_changes_with_every_setting_but_the_place_of_candles_and_labels
         configure({"baselines": ["zero"]}),
         configure({"regimes.training.steps": 7}),
         configure({"regimes.network.width": 7}),
+        configure({"regimes.encoder": "transformer"}),
+        configure({"regimes.transformer.attention_width": 7}),
         configure({"regimes.bounds.delay": 7.0}),
     ]
     assert len({base, *(config_hash(o) for o in others)}) == 1 + len(others)

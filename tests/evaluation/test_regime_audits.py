@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from candelabra.evaluation.causality import audit
 from candelabra.evaluation.findings import Audit, Finding
+from candelabra.evaluation.layers import audit_layers
 from candelabra.evaluation.regime_audits import (
     audit_apart,
     audit_candle_by_candle,
@@ -20,9 +22,11 @@ from candelabra.evaluation.regime_audits import (
 from candelabra.evaluation.regime_subjects import inputs_subject
 from candelabra.evaluation.subject import Effort
 from candelabra.evaluation.worlds import Market
+from candelabra.models.regime_transformer import RegimeTransformerSettings
 from candelabra.regimes.decoding import KINDS, LATE_KINDS, Decoder, DecoderKind, DecoderSettings
 from candelabra.testing.regime_mutations import REGIME_MUTANTS, RegimeMutant
 from candelabra.testing.segmenters import example_regime_market, example_segmenter
+from candelabra.training.regime_network import thawed
 
 SEGMENTER = example_segmenter()
 CANDLES = example_regime_market(900).candles
@@ -43,6 +47,21 @@ def test_a_sound_segmenter_passes_in_every_layer() -> None:
     streamed = audit_candle_by_candle(SEGMENTER, CANDLES, bars=60)
     assert streamed.passed, [f.words for f in streamed.findings]
     assert streamed.tried == {"candles, one by one": 60}
+
+
+def test_a_sound_transformer_passes_in_every_layer() -> None:
+    small = RegimeTransformerSettings(width=8, layers=2, heads=2, attention_width=6, reach_growth=3)
+    reader = {"1h": ("network", DecoderSettings("hysteresis", enter=0.3))}
+    segmenter = example_segmenter(reader, network=small, networks=1, spans=(1, 5, 30), windows=(6, 24))  # type: ignore[arg-type]
+    few = CANDLES.rows(slice(0, 500))
+    found = audit_segmenter(segmenter, few, effort=replace(LIGHT, steps=1))
+    assert found.passed, [f.words for f in found.findings]
+    streamed = audit_candle_by_candle(segmenter, few, bars=60)
+    assert streamed.passed, [f.words for f in streamed.findings]
+    table = torch.from_numpy(segmenter.inputs.table(few)[-61:])[None]
+    layers = audit_layers("transformer", thawed(segmenter.networks[0]), {"x": table}, rounding=1e-5)
+    assert layers.passed, [f.words for f in layers.findings]
+    assert layers.columns > 2 * 4
 
 
 def test_a_sound_statechart_passes() -> None:

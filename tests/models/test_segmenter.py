@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from candelabra.candles import REGIMES, Candles
 from candelabra.candles.hindsight import refuse_hindsight
@@ -17,6 +16,7 @@ from candelabra.candles.resample import resample
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.models.regime_memory import SAME, SAME_ALONE
 from candelabra.models.regime_tcn import TcnSettings
+from candelabra.models.regime_transformer import RegimeTransformerSettings
 from candelabra.models.segmenter import Segmenter, Source, TimeframeReader, network_chances
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.decoding import Decoder, DecoderSettings
@@ -26,8 +26,7 @@ from candelabra.regimes.segmentation import Segmentation
 from candelabra.training import segmenter_fit
 from candelabra.training.bounds_notes import bounds_notes
 from candelabra.training.decoder_choice import DecoderTrial
-from candelabra.training.regime_fit import RegimeData, regime_training
-from candelabra.training.regime_network import TcnNetwork
+from candelabra.training.regime_fit import RegimeData, fit_regime_network, regime_training
 from candelabra.training.regime_settings import Bounds
 from candelabra.training.segmenter_fit import SegmenterFit, fit_segmenter
 from candelabra.training.settings import TrainingSettings
@@ -224,17 +223,16 @@ def test_a_folder_gives_the_same_segmenter(mode: str, fits: dict[str, SegmenterF
         Segmenter.load(tmp_path / "part")
 
 
-@pytest.mark.parametrize("mode", ["filtered", "smoothed"])
-def test_arrays_compute_what_torch_does(mode: str) -> None:
-    torch.manual_seed(0)
-    heads = {"1h": ("a", "b", "c"), "4h": ("a", "b")}
-    network = TcnNetwork(7, TcnSettings(width=16, layers=5), heads, mode).eval()  # type: ignore[arg-type]
-    torch.nn.init.normal_(network.head.weight)
-    x = torch.randn(1, 2_500, 7)
-    with torch.inference_mode():
-        want = network(x)[0].numpy()
-    told = network.frozen().logits(x[0].numpy())
-    np.testing.assert_allclose(told, want, atol=2e-5)
+def test_a_transformer_learns_from_the_same_labels() -> None:
+    small = RegimeTransformerSettings(width=12, layers=2, heads=2, attention_width=8)
+    data = labelled(MARKET)
+    fit = fit_regime_network(data, small, training(10), switching=QUICK)
+    (network,) = fit.networks
+    assert network.kind == "transformer"
+    late = slice(int(0.8 * len(MARKET.regime)), None)
+    said = np.array(network.heads["1h"])[network.probabilities(fit.inputs.table(MARKET.candles))["1h"].argmax(1)[late]]
+    truth = np.array(REGIMES)[MARKET.regime[late]]
+    assert (said == truth).mean() > max((truth == name).mean() for name in REGIMES)
 
 
 def test_labels_that_were_not_known_in_time_are_not_learned_from() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from candelabra.bundles.bar_forecasts import forecasts_of
 from candelabra.bundles.format import read_manifest
 from candelabra.bundles.predictor import Predictor
 from candelabra.bundles.segmenting import asked, regime_modes
+from candelabra.bundles.stream import OnnxStream
 from candelabra.bundles.watching import Watch, fit_watch, load_watches
 from candelabra.candles import REGIMES, Candles
 from candelabra.candles.regime_markets import regime_market
@@ -26,8 +27,9 @@ from candelabra.config.text import to_toml
 from candelabra.config.tree import Config, EnsembleSection, FeaturesSection, ModelSection, TimeframesSection, WindowsSection
 from candelabra.errors import DataError, UsageError
 from candelabra.evaluation.certificate import Certificate
+from candelabra.models.regime_memory import SAME
 from candelabra.models.regime_tcn import TcnSettings
-from candelabra.models.segmenter import TimeframeReader
+from candelabra.models.segmenter import Segmenter, TimeframeReader
 from candelabra.models.settings import ArmsSettings
 from candelabra.pipeline.joint import check_regimes
 from candelabra.pipeline.train import TrainResult, train
@@ -197,6 +199,43 @@ def test_regimes_of_enough_history_come_with_the_forecast(result: TrainResult) -
     assert all(abs(sum(chances.values()) - 1) < 1e-6 for chances in told.regimes.values())
     assert predictor.forecast(long.rows(slice(150, None)))[0] == told  # the same bits, however much is given beyond the need
     assert predictor.forecast(long.rows(slice(250, None)))[0].regimes == {}
+    (followed,) = OnnxStream(predictor, long.rows(slice(0, -1))).push(long.rows(slice(len(long) - 1, None)))
+    for name, chances in told.regimes.items():
+        assert followed.regimes[name] == pytest.approx(chances, abs=SAME)
+
+
+class Shorter(Segmenter):
+    """One whose history matters for fewer bars, so that a test need not have many."""
+
+    needs = 1_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["joint", "network"])
+def test_a_stream_of_forecasts_tells_the_regimes_of_its_history(result: TrainResult, source: Any) -> None:
+    predictor = Predictor.open(result.bundle)
+    assert predictor.segmenter is not None
+    own = {field.name: getattr(predictor.segmenter, field.name) for field in fields(predictor.segmenter)}
+    readers = {name: TimeframeReader(source, one.decoder) for name, one in own["readers"].items()}
+    ask = asked(result.bundle / "parts" / predictor.manifest.model, predictor.recipe)  # validation chose another source
+    predictor = replace(predictor, segmenter=Shorter(**{**own, "readers": readers, "ask": ask}))
+    candles = regime_market(1_100, 7).candles
+    stream, late = OnnxStream(predictor, candles.rows(slice(0, 1_000))), OnnxStream(predictor, candles.rows(slice(2, 998)))
+    told = [one for a in (*range(1_000, 1_090), 1_090) for one in stream.push(candles.rows(slice(a, a + 1 if a < 1_090 else 1_100)))]
+    assert len(told) == 100
+    for bars in (1_001, 1_004, 1_057, 1_099, 1_100):
+        seen = candles.rows(slice(0, bars))
+        want = predictor.segmenter.regimes(seen)
+        said = told[bars - 1_001].regimes
+        assert set(said) == {"1h", "4h"}
+        for name, reading in want.items():
+            np.testing.assert_allclose(list(said[name].values()), reading.probabilities[-1], atol=1e-5)
+            assert tuple(said[name]) == reading.labels
+    if source == "joint":
+        corrections = predictor.segmenter.states(candles).logits
+        assert np.nanstd(corrections[-100:]) > 1e-3  # what is compared above depends on them
+    first = [one.regimes for a in range(998, 1_006) for one in late.push(candles.rows(slice(a, a + 1)))]
+    assert [bool(one) for one in first] == [False] * 3 + [True] * 5  # 996 bars of history, and the fourth makes enough
 
 
 @pytest.mark.slow

@@ -133,20 +133,27 @@ class Predictor:
 
     def _regimes(self, candles: list[Candles]) -> dict[str, dict[str, float]]:
         """Filtered chances at the newest closes, from exactly as many candles as they need; empty where there are fewer."""
-        if self.segmenter is None:
+        given = self.regime_candles(candles)
+        if self.segmenter is None or given is None:
             return {}
         from candelabra.models.regime_inputs import candles_at
 
-        base, needs = self.segmenter.inputs.base, self.segmenter.needs
-        able = [c for c in candles if c.timeframe == base or c.timeframe.divides_into(base)]
-        if not able:
-            return {}
-        (given,) = self.cut([max(able, key=lambda c: c.timeframe.milliseconds)], {base.name: needs})
-        if len(candles_at(given, base)) < needs:
+        if len(candles_at(given, self.segmenter.inputs.base)) < self.segmenter.needs:
             return {}
         found = self.segmenter.regimes(given, self.manifest.id)
         newest = {name: (one.labels, one.probabilities[-1]) for name, one in found.items() if len(one)}
         return {name: dict(zip(labels, p.tolist(), strict=True)) for name, (labels, p) in newest.items() if np.isfinite(p).all()}
+
+    def regime_candles(self, candles: list[Candles]) -> Candles | None:
+        """The part of candles that regimes are read from; None for a bundle without them, or where none can make their base bars."""
+        if self.segmenter is None:
+            return None
+        base = self.segmenter.inputs.base
+        able = [c for c in candles if len(c) and (c.timeframe == base or c.timeframe.divides_into(base))]
+        if not able:
+            return None
+        (given,) = self.cut([max(able, key=lambda c: c.timeframe.milliseconds)], {base.name: self.segmenter.needs})
+        return given
 
     def prediction(
         self, series: Series, row: int, output: ModelOutput, newest_ms: int, regimes: dict[str, dict[str, float]] | None = None

@@ -12,7 +12,7 @@ from candelabra.bundles.format import Manifest, read_manifest
 from candelabra.bundles.verify import require_sealed
 from candelabra.candles.frame import Candles
 from candelabra.errors import BundleError
-from candelabra.models.regime_tcn import Mode
+from candelabra.models.regime_encoder import Mode
 from candelabra.models.segmenter import BaseStates, Segmenter
 from candelabra.windows.recipe import Recipe, build_series
 

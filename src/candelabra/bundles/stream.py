@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from candelabra.models.ensemble import FittedEnsemble
 from candelabra.windows.recipe import candles_needed
 from candelabra.windows.series import Series
 
+if TYPE_CHECKING:
+    from candelabra.bundles.stream_regimes import FollowedRegimes
+
 __all__ = ["OnnxStream"]
 
 
@@ -28,7 +32,8 @@ class OnnxStream:
 
     Begins from a history as long as a forecast needs (`Predictor.forecast` says how long) and keeps only the candles that features of the
     next bar read. What it says equals `Predictor.forecast` on the whole history within law 3; a restart from a history does too. Members
-    without a cached step (``stepping`` names those that have one) are asked as `forecast` asks them.
+    without a cached step (``stepping`` names those that have one) are asked as `forecast` asks them. Regimes, where the bundle has them,
+    are followed from the history too (`FollowedRegimes`); they need far more of it than a forecast, and with less there are none yet.
     """
 
     def __init__(self, predictor: Predictor, history: Candles | Sequence[Candles]) -> None:
@@ -47,6 +52,7 @@ class OnnxStream:
         predictor.require_enough(series)
         for stepper in self._steppers.values():
             stepper.begin(series)
+        self._regimes = _followed(predictor, given)
         self._last_ms = int(series.close_time[-1])
         self._trim()
 
@@ -84,12 +90,16 @@ class OnnxStream:
         series = self._predictor.series(list(held.values()))
         rows = np.flatnonzero(series.close_time > self._last_ms)
         predictions = []
-        if len(rows):
+        if not len(rows):
+            self._told_regimes(given, rows)
+        else:
             output = apply_calibration(self._advance(self._predictor.model, series, rows), self._predictor.calibration)
             newest = max(int(c.close_time[-1]) for c in held.values())
+            regimes = self._told_regimes(given, series.close_time[rows])
             for place, row in enumerate(rows):
                 if np.isfinite(output.log_volatility[place]).all():
-                    predictions.append(self._predictor.prediction(series, int(row), output.rows(slice(place, place + 1)), newest))
+                    own = output.rows(slice(place, place + 1))
+                    predictions.append(self._predictor.prediction(series, int(row), own, newest, regimes[place]))
             self._last_ms = int(series.close_time[-1])
         self._trim()
         return predictions
@@ -99,6 +109,15 @@ class OnnxStream:
             return model.average([self._advance(member, series, rows) for member in model.members.values()])
         stepper = self._steppers.get(id(model))
         return model.predict(series, rows) if stepper is None else stepper.advance(series, rows)
+
+    def _told_regimes(self, given: Sequence[Candles], closes: NDArray[np.int64]) -> list[dict[str, dict[str, float]]]:
+        """Chances of regimes as of each of ``closes``; the steps have just been taken there."""
+        followed = self._regimes
+        if followed is None:
+            return [{} for _ in closes]
+        new = next((c for c in given if c.timeframe == followed.timeframe), self._held[followed.timeframe].rows(slice(0, 0)))
+        corrections = next((one.corrections for one in self._steppers.values() if one.network.tells_regimes), None)
+        return followed.push(new, closes, corrections if len(closes) else None)
 
     def _trim(self) -> None:
         cut = self._predictor.cut(list(self._held.values()), self._needs)
@@ -112,6 +131,8 @@ class _Stepper:
     network: OnnxNetwork
     steps: list[NetworkSteps]
     told_ms: dict[str, int] = field(default_factory=dict)
+    corrections: NDArray[np.float32] | None = None
+    """How the bars last pushed correct the logits of regimes ``(bars, R)``, where the network learned some."""
 
     def begin(self, series: Series) -> None:
         """See the receptive field before and at the newest bar."""
@@ -127,7 +148,7 @@ class _Stepper:
         """Push base bars ``rows``, and before each the coarse bars that have closed by then; the forecasts at all of them."""
         spec = self.network.spec
         prepared = spec.prepare(series)
-        quantiles, volatility = [], []
+        quantiles, volatility, corrections = [], [], []
         for row in rows:
             for _, _, tf, k in sorted(self._closed(series, int(series.close_time[row]))):
                 for steps in self.steps:
@@ -136,7 +157,11 @@ class _Stepper:
             answers = [steps.push(prepared.x[spec.base][row], patches) for steps in self.steps]
             quantiles.append(np.stack([q for q, _ in answers]).mean(axis=0, dtype=np.float64))
             volatility.append(np.stack([v for _, v in answers]).mean(axis=0, dtype=np.float64))
+            if self.network.tells_regimes:
+                corrections.append(np.stack([steps.regimes for steps in self.steps]).mean(axis=0, dtype=np.float64))
         known = (rows >= prepared.first)[:, None]
+        if corrections:
+            self.corrections = np.where(known, np.asarray(corrections, np.float32), np.float32(np.nan))
         q, v = np.asarray(quantiles, np.float32), np.asarray(volatility, np.float32)
         return spec.finish(np.where(known[..., None], q, np.nan), np.where(known, v, np.nan), prepared.anchor[rows])
 
@@ -158,3 +183,13 @@ def _steppers(model: FittedModel) -> dict[int, _Stepper]:
         for n in networks_of(model)
         if can_step(n.folder)
     }
+
+
+def _followed(predictor: Predictor, candles: list[Candles]) -> FollowedRegimes | None:
+    """The regimes of a bundle that has some, where candles can tell them."""
+    segmenter, history = predictor.segmenter, predictor.regime_candles(candles)
+    if segmenter is None or history is None:
+        return None
+    from candelabra.bundles.stream_regimes import FollowedRegimes  # heavy, and most bundles have none
+
+    return FollowedRegimes(segmenter, history)

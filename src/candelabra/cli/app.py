@@ -19,6 +19,7 @@ from candelabra.cli import (
     importing,
     journeys,
     label,
+    repair,
     segment,
     serve,
     settings,
@@ -55,6 +56,7 @@ def _globals(
 app.command("demo")(journeys.demo)
 app.command("check")(check.check)
 app.command("fetch")(fetch.fetch)
+app.command("repair")(repair.repair)
 app.command("import")(importing.import_)
 app.add_typer(features.app, name="features")
 label.app.command("suggest")(suggest.suggest)

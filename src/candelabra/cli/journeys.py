@@ -56,7 +56,13 @@ def train(
         typer.Option("--start-from", metavar="BUNDLE", help="Begin from its weights; it must have learned from earlier candles."),
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="A learning set: segments with labels.")] = None,
-    regimes_only: Annotated[bool, typer.Option("--regimes-only", help="Learn the labels of --labels, and no forecast.")] = False,
+    regimes_only: Annotated[
+        bool,
+        typer.Option(
+            "--regimes-only",
+            help="Learn the labels of --labels, and no forecast. Network: --set regimes.encoder=convolution (default) or transformer.",
+        ),
+    ] = False,
     max_flips: Annotated[
         float | None, typer.Option("--max-flips", metavar="N", help="Of --labels: changes of regime in 1,000 bars at most, on validation.")
     ] = None,

@@ -30,7 +30,11 @@ SIZE_TRAINING: Final[dict[Size, dict[str, int]]] = {
 """What the size dial changes in ``training``; `models.settings.SIZES` says what it changes in ``model``."""
 
 SIZE_REGIMES: Final[dict[Size, dict[str, dict[str, int]]]] = {
-    "tiny": {"network": {"width": 16, "layers": 6}, "training": {"steps": 60, "sequence_length": 512}},
+    "tiny": {
+        "network": {"width": 16, "layers": 6},
+        "transformer": {"width": 16, "layers": 2, "heads": 2},
+        "training": {"steps": 60, "sequence_length": 512},
+    },
     "small": {},
     "base": {"training": {"steps": 300, "seeds": 3}},
 }

@@ -10,18 +10,17 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from candelabra.errors import BundleError, UsageError
+from candelabra.errors import UsageError
+from candelabra.models.regime_encoder import EncoderKind, RegimeEncoder
 
-__all__ = ["Mode", "RegimeTcn", "TcnSettings", "split_logits"]
+__all__ = ["RegimeTcn", "TcnSettings"]
 
-Mode = Literal["filtered", "smoothed"]
 Floats = NDArray[np.float32]
 KERNEL = 3
 _ROWS: Final = 1024
@@ -33,6 +32,7 @@ class TcnSettings:
     ``smooth_weight`` (log probabilities of neighbouring bars, MS-TCN).
     """
 
+    kind: ClassVar[EncoderKind] = "convolution"
     width: int = 48
     layers: int = 8
     dropout: float = 0.2
@@ -57,16 +57,22 @@ class TcnSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class RegimeTcn:
-    """Trained weights: ``weights`` by the names of the network's parameters; ``heads``: labels of each timeframe, in the heads' order."""
+class RegimeTcn(RegimeEncoder):
+    """See `RegimeEncoder`."""
 
+    kind: ClassVar[EncoderKind] = "convolution"
     settings: TcnSettings
-    mode: Mode
-    heads: Mapping[str, tuple[str, ...]]
-    weights: Mapping[str, Floats]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """See `RegimeEncoder.shapes`."""
+        width = self.settings.width
+        found: dict[str, tuple[int, ...]] = {"embed.weight": (width, self.channels), "embed.bias": (width,)}
+        for k in range(self.settings.layers):
+            found |= {f"convolutions.{k}.weight": (width, KERNEL * width), f"convolutions.{k}.bias": (width,), f"norms.{k}": (width,)}
+        return found | {"head.weight": (self.outputs, width), "head.bias": (self.outputs,)}
 
     def logits(self, x: Floats) -> Floats:
-        """From inputs ``(n, C)`` to logits ``(n, labels of all timeframes + timeframes)``: the labels', then each timeframe's boundary."""
+        """See `RegimeEncoder.logits`."""
         hidden = x @ self.weights["embed.weight"].T + self.weights["embed.bias"]
         n, width = hidden.shape
         for k, dilation in enumerate(self.settings.dilations):
@@ -88,34 +94,3 @@ class RegimeTcn:
                 inner /= gate
                 hidden[first:stop] += inner
         return np.asarray(hidden @ self.weights["head.weight"].T + self.weights["head.bias"])
-
-    def probabilities(self, x: Floats) -> dict[str, NDArray[np.float64]]:
-        """Chances ``(n, K)`` by timeframe name."""
-        return split_logits(self.logits(x), self.heads)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the weights."""
-        return {"settings": asdict(self.settings), "mode": self.mode, "heads": {tf: list(names) for tf, names in self.heads.items()}}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any], weights: Mapping[str, Floats]) -> RegimeTcn:
-        """What `to_dict` wrote, with its weights; BundleError when they do not fit."""
-        try:
-            heads = {tf: tuple(names) for tf, names in content["heads"].items()}
-            made = cls(TcnSettings(**content["settings"]), content["mode"], heads, dict(weights))
-            made.logits(np.zeros((2, weights["embed.weight"].shape[1]), np.float32))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"this is not a regime network ({error!r}): the bundle is damaged, seal it again") from error
-        return made
-
-
-def split_logits(logits: Floats, heads: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.float64]]:
-    """Chances ``(n, K)`` by timeframe name from logits side by side (see `RegimeTcn.logits`)."""
-    ends = np.cumsum([len(labels) for labels in heads.values()])
-    return {name: _softmax(logits[:, end - len(labels) : end]) for (name, labels), end in zip(heads.items(), ends, strict=True)}
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Rows that sum to 1."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

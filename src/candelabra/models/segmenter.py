@@ -22,9 +22,10 @@ from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import timeframe
 from candelabra.errors import BundleError, DataError, UsageError
 from candelabra.models.base_states import BaseStates
+from candelabra.models.regime_encoder import Mode, RegimeEncoder, split_logits
+from candelabra.models.regime_encoders import encoder_from_dict
 from candelabra.models.regime_inputs import RegimeInputs, candles_at
 from candelabra.models.regime_memory import base_bars, filter_memory, inputs_memory, switching_memory
-from candelabra.models.regime_tcn import Mode, RegimeTcn, split_logits
 from candelabra.regimes.decoding import Decoder, DecoderSettings
 from candelabra.regimes.reading import RegimeReading, read_regimes
 from candelabra.windows.alignment import asof_index
@@ -35,8 +36,8 @@ __all__ = [
 ]  # fmt: skip
 
 Source = Literal["switching", "logistic", "network", "mean", "joint"]
-"""Where chances come from: a switching model, a logistic regression, the convolution, the mean of the first and the third, or the
-convolution and the network that forecasts.
+"""Where chances come from: a switching model, a logistic regression, the regime network, the mean of the first and the third, or the
+regime network and the network that forecasts.
 """
 OF_FEW_NUMBERS: Final[tuple[Source, ...]] = ("switching", "logistic")
 """Sources that need no network, and can be judged on the bars they were fitted on: they have too few numbers to know them by heart."""
@@ -63,7 +64,7 @@ class Segmenter:
 
     mode: Mode
     inputs: RegimeInputs
-    networks: tuple[RegimeTcn, ...]
+    networks: tuple[RegimeEncoder, ...]
     readers: Mapping[str, TimeframeReader]
     ask: Callable[[Candles], BaseStates] | None = None
 
@@ -80,7 +81,7 @@ class Segmenter:
     @cached_property
     def needs(self) -> int:
         """Base bars until it no longer matters where the history begins, within `regime_memory.SAME`."""
-        field = max((one.settings.receptive_field for one in self.networks), default=1)
+        field = max((one.receptive_field for one in self.networks), default=1)
         found = [1]
         for name, reader in self.readers.items():
             ratio = base_bars(name, self.inputs.base)
@@ -155,7 +156,7 @@ class Segmenter:
             if content["format"] != _FORMAT:
                 raise BundleError(f"{folder / _FILE} has format {content['format']}, this version reads {_FORMAT}: train again")
             networks = tuple(
-                RegimeTcn.from_dict(one, load_file(folder / f"network-{k}.safetensors")) for k, one in enumerate(content["networks"])
+                encoder_from_dict(one, load_file(folder / f"network-{k}.safetensors")) for k, one in enumerate(content["networks"])
             )
             readers = {name: TimeframeReader(one["source"], Decoder.from_dict(one["decoder"])) for name, one in content["readers"].items()}
             return cls(content["mode"], RegimeInputs.from_dict(content["inputs"]), networks, readers)
@@ -163,20 +164,20 @@ class Segmenter:
             raise BundleError(f"{folder} cannot be read as a segmenter ({error!r}): restore it from the sealed bundle") from error
 
 
-def network_chances(networks: tuple[RegimeTcn, ...], inputs: RegimeInputs, base: Candles) -> dict[str, Floats]:
+def network_chances(networks: tuple[RegimeEncoder, ...], inputs: RegimeInputs, base: Candles) -> dict[str, Floats]:
     """Mean chances of the networks at each base bar, by timeframe name."""
     table = inputs.table(base)
     told = [network.probabilities(table) for network in networks]
     return {name: np.mean([one[name] for one in told], axis=0) for name in networks[0].heads} if networks else {}
 
 
-def network_logits(networks: tuple[RegimeTcn, ...], table: NDArray[np.float32]) -> NDArray[np.float32]:
+def network_logits(networks: tuple[RegimeEncoder, ...], table: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean logits ``(n, R)`` of the networks on their inputs ``(n, C)``: what a network that forecasts adds to."""
     return np.stack([network.logits(table) for network in networks]).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def joint_chances(networks: tuple[RegimeTcn, ...], inputs: RegimeInputs, base: Candles, states: BaseStates) -> dict[str, Floats]:
-    """Chances at each base bar, by timeframe name, of the convolution as the network that forecasts corrects it; NaN where it is silent."""
+def joint_chances(networks: tuple[RegimeEncoder, ...], inputs: RegimeInputs, base: Candles, states: BaseStates) -> dict[str, Floats]:
+    """Chances at each base bar, by timeframe name, of the networks as the one that forecasts corrects them; NaN where that is silent."""
     return split_logits(network_logits(networks, inputs.table(base)) + states.at(base.close_time), networks[0].heads)
 
 

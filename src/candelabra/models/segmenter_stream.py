@@ -1,6 +1,6 @@
 """`SegmenterStream`: a filtered segmenter that follows one symbol, candle by candle, at a cost that does not grow with history.
 
-Every part between two candles is carried on as the whole history would carry it: windows, switching models, convolutions, decoders, and
+Every part between two candles is carried on as the whole history would carry it: windows, switching models, networks, decoders, and
 the coarse bars that are still forming. What it says of a bar equals `Segmenter.regimes` of all candles so far: inputs, switching models
 and decoders to the bit, networks within rounding (a product of one row is added up in another order than that of many).
 """
@@ -25,9 +25,10 @@ from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.disk import write_atomically
 from candelabra.errors import DataError, UsageError
 from candelabra.features.running import RunningWindows
+from candelabra.models.base_states import BaseStates
+from candelabra.models.regime_encoders import encoder_stream
 from candelabra.models.regime_input_stream import Heard, RegimeInputStream
 from candelabra.models.segmenter import OF_FEW_NUMBERS, Segmenter, TimeframeReader, geometric_mean
-from candelabra.models.tcn_stream import TcnStream
 from candelabra.regimes.regions import RegimeChange
 from candelabra.regimes.segmentation import UNLABELLED
 from candelabra.regimes.statechart import RegimeChart
@@ -36,6 +37,7 @@ from candelabra.windows.alignment import asof_index
 __all__ = ["RegimeBar", "SegmenterStream"]
 
 Floats = NDArray[np.float64]
+States = NDArray[np.float32] | BaseStates
 _FORM: Final = 1
 _HEADER: Final = "header"
 
@@ -110,10 +112,11 @@ class SegmenterStream:
     """One symbol, followed: candles in as they close, a `RegimeBar` out for every bar that closed with them; for one thread.
 
     ``history``: candles so far, of the base timeframe or finer; those pushed later are of the same timeframe. ``states`` ``(n, R)``: how a
-    network that forecasts corrects the logits at each base bar, where the segmenter `asks_states` (`NetworkSteps.regimes`).
+    network that forecasts corrects the logits at each base bar, where the segmenter `asks_states` (`NetworkSteps.regimes`); or
+    `BaseStates`, of which those at the closes of base bars are taken.
     """
 
-    def __init__(self, segmenter: Segmenter, history: Candles | None = None, states: NDArray[np.float32] | None = None) -> None:
+    def __init__(self, segmenter: Segmenter, history: Candles | None = None, states: States | None = None) -> None:
         """UsageError for a segmenter that reads later bars."""
         if segmenter.mode != "filtered":
             raise UsageError("smoothed regimes read later bars: only a filtered segmenter can follow a market")
@@ -137,7 +140,7 @@ class SegmenterStream:
         """The newest bar pushed of each timeframe that has had one since this stream was opened."""
         return dict(self._newest)
 
-    def push(self, candles: Candles, states: NDArray[np.float32] | None = None) -> list[RegimeBar]:
+    def push(self, candles: Candles, states: States | None = None) -> list[RegimeBar]:
         """Candles that have closed since: the bars that closed with them, in order of time, at one time the shortest first.
 
         A coarse bar whose last candle never came is told with the candle after it. DataError unless candles come after those before, of
@@ -216,9 +219,9 @@ class SegmenterStream:
         self._inputs = RegimeInputStream(inputs, symbol)
         for name, reader in self._readers.items():
             reader.past = inputs.logistic[name].past() if reader.source == "logistic" else None
-        self._networks = [TcnStream(network) for network in self._segmenter.networks] if self._asks else []
+        self._networks = [encoder_stream(network) for network in self._segmenter.networks] if self._asks else []
 
-    def _advance(self, candles: Candles, states: NDArray[np.float32] | None, *, tell: bool) -> list[RegimeBar]:
+    def _advance(self, candles: Candles, states: States | None, *, tell: bool) -> list[RegimeBar]:
         if self._symbol is None:
             self._open(candles.symbol, candles.timeframe)
         if candles.symbol != self._symbol:
@@ -246,7 +249,7 @@ class SegmenterStream:
         return bars
 
     def _network_chances(
-        self, base: Candles, closed: Mapping[str, Candles], heard: Mapping[str, Heard], states: NDArray[np.float32] | None
+        self, base: Candles, closed: Mapping[str, Candles], heard: Mapping[str, Heard], states: States | None
     ) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """Mean chances of the networks at new base bars, by timeframe name, and those as the network that forecasts corrects them."""
         heads = self._segmenter.networks[0].heads if self._networks else {}
@@ -254,6 +257,7 @@ class SegmenterStream:
         told = [network.push(table) for network in self._networks]
         joint: dict[str, Floats] = {}
         if self._segmenter.asks_states:
+            states = states.at(base.close_time) if isinstance(states, BaseStates) else states
             width, at = sum(map(len, heads.values())) + len(heads), 0
             if states is None or states.shape != (len(base), width):
                 got = "none" if states is None else f"an array of shape {states.shape}"

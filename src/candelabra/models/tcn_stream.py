@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from candelabra.errors import DataError, UsageError
+from candelabra.models.product import add_product
 from candelabra.models.regime_tcn import KERNEL, RegimeTcn
 
 __all__ = ["TcnStream"]
@@ -68,15 +69,6 @@ class TcnStream:
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _add_product(row: Floats, matrix: Floats, out: Floats) -> None:
-    """``out += row @ matrix``."""
-    for c in range(len(row)):
-        value = row[c]
-        for j in range(len(out)):
-            out[j] += value * matrix[c, j]
-
-
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _steps(
     x: Floats, embed: Floats, embed_bias: Floats, kernels: Floats, biases: Floats, norms: Floats, head: Floats, head_bias: Floats,
     dilations: Whole, ends: Whole, ring: Floats, bars: Whole, out: NDArray[np.float64],
@@ -87,7 +79,7 @@ def _steps(
     one, least = np.float32(1.0), np.float32(1e-6)
     for t in range(len(x)):
         hidden[:] = embed_bias
-        _add_product(x[t], embed, hidden)
+        add_product(x[t], embed, hidden)
         first = 0
         for k in range(len(dilations)):
             reach = 2 * dilations[k]
@@ -97,16 +89,16 @@ def _steps(
                 square += hidden[j] * hidden[j]
             scale = one / np.sqrt(square / np.float32(width) + least)
             inner[:] = biases[k]
-            _add_product(ring[now], kernels[k, 0], inner)  # two dilations back: what this bar takes the place of
-            _add_product(ring[middle], kernels[k, 1], inner)
+            add_product(ring[now], kernels[k, 0], inner)  # two dilations back: what this bar takes the place of
+            add_product(ring[middle], kernels[k, 1], inner)
             for j in range(width):
                 ring[now, j] = hidden[j] * scale * norms[k, j]
-            _add_product(ring[now], kernels[k, 2], inner)
+            add_product(ring[now], kernels[k, 2], inner)
             for j in range(width):
                 hidden[j] += inner[j] / (one + np.exp(-inner[j]))
             first += reach
         logits[:] = head_bias
-        _add_product(hidden, head, logits)
+        add_product(hidden, head, logits)
         first = 0
         for end in ends:
             top, total = logits[first:end].max(), 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +23,10 @@ from candelabra.evaluation.regime_audits import audit_apart, audit_candle_by_can
 from candelabra.evaluation.subject import Effort
 from candelabra.evaluation.worlds import Market
 from candelabra.models.base_states import BaseStates
+from candelabra.models.regime_encoder import EncoderKind, EncoderSettings
 from candelabra.models.regime_inputs import candles_at
 from candelabra.models.regime_tcn import TcnSettings
+from candelabra.models.regime_transformer import RegimeTransformerSettings
 from candelabra.models.segmenter import Segmenter
 from candelabra.models.switching import SwitchingSettings
 from candelabra.pipeline.audit import audited
@@ -40,11 +42,16 @@ _LIGHT: Final = Effort(
     moments=2, early=1, ways=("values", "mirror", "drop", "cut", "append"), positions=2, sizes=(0.05, -0.3), steps=1, measured=3, told=8
 )
 _LAYER_BARS: Final = 307
+_ROUNDING: Final = 1e-5  # law 3's: equal rows of a product are added up in another order where they lie elsewhere in memory
 _REFIT: Final = (1_000, 800)
 """Base bars before the end of the training range, and behind it, of a tiny refit."""
 _TINY: Final = TrainingSettings(
     sequence_length=64, batch_size=2, steps=2, evaluate_every=1, warmup_steps=1, rehearsal=0.0, precision="float32", threads=1
 )
+_SMALL: Final[Mapping[EncoderKind, EncoderSettings]] = {
+    "convolution": TcnSettings(width=8, layers=2),
+    "transformer": RegimeTransformerSettings(width=8, layers=2, heads=2, attention_width=4),
+}
 
 
 def audit_regime_bundle(folder: Path, candles: Sequence[Candles], *, progress: Reporter | None = None) -> Certificate:
@@ -74,10 +81,11 @@ def audit_draft(
     """Audits of the regimes in the draft of a bundle; ``ask``: its network that forecasts, where that corrects them."""
     modes = {mode: replace(Segmenter.load(draft / "parts" / f"regimes-{mode}"), ask=ask) for mode in regime_modes(draft)}
     found = _of_parts(draft, modes, data.candles[0].rows(slice(-_FEW_BARS, None)), _LIGHT, progress or Silent())
-    return [*found, audit_regime_refit(data, seed)]
+    kind: EncoderKind = next((network.kind for one in modes.values() for network in one.networks), "convolution")  # one in all modes
+    return [*found, audit_regime_refit(data, seed, kind)]
 
 
-def audit_regime_refit(data: RegimeData, seed: int = 0) -> Audit:
+def audit_regime_refit(data: RegimeData, seed: int = 0, kind: EncoderKind = "convolution") -> Audit:
     """A tiny fit on the bars around the end of training, and again with all later ones scrambled.
 
     Scales and switching models may read the training range, networks (early stopping) and decoders validation too; nothing what closes
@@ -94,9 +102,8 @@ def audit_regime_refit(data: RegimeData, seed: int = 0) -> Audit:
 
     def fit(world: Market) -> dict[str, Any]:
         made = RegimeData((world.finest,), labels, segments, train_end, end)
-        learned = fit_segmenter(
-            made, TcnSettings(width=8, layers=2), _TINY, seed=seed, switching=SwitchingSettings(spans=(24,), iterations=3)
-        ).segmenter
+        quick = SwitchingSettings(spans=(24,), iterations=3)
+        learned = fit_segmenter(made, _SMALL[kind], _TINY, seed=seed, switching=quick).segmenter
         constants: dict[str, Any] = {"inputs: centre": learned.inputs.centre, "inputs: spread": learned.inputs.spread}
         for tf, model in learned.inputs.switching.items():
             constants[f"switching {tf}"] = model.common.table()
@@ -145,14 +152,12 @@ def _networks(segmenter: Segmenter, candles: Candles) -> list[Audit]:
     """Every layer of the networks, in training and in evaluation."""
     import torch
 
-    from candelabra.training.regime_network import TcnNetwork
+    from candelabra.training.regime_network import thawed
 
     found = []
     x = torch.from_numpy(segmenter.inputs.table(candles)[-_LAYER_BARS:])[None]
     for number, network in enumerate(segmenter.networks):
-        module = TcnNetwork(network.weights["embed.weight"].shape[1], network.settings, network.heads, network.mode)
-        module.load_state_dict({name: torch.from_numpy(np.array(weights)) for name, weights in network.weights.items()})
-        found.append(audit_layers(f"regime network {number}", module, {"x": x}))
+        found.append(audit_layers(f"regime network {number}", thawed(network), {"x": x}, rounding=_ROUNDING))
     return found
 
 

@@ -23,8 +23,8 @@ from candelabra.metrics.calibration import Calibration, apply_calibration
 from candelabra.metrics.segments import SegmentScores
 from candelabra.models.base import FittedModel
 from candelabra.models.network import FittedNetwork, regime_states
+from candelabra.models.regime_encoder import Mode
 from candelabra.models.regime_inputs import candles_at
-from candelabra.models.regime_tcn import Mode
 from candelabra.models.segmenter import BaseStates
 from candelabra.pipeline.audit_regimes import audit_draft
 from candelabra.pipeline.fitting import JOINT, Fitted, watch_of
@@ -94,7 +94,7 @@ def learn_alone(config: Config, material: Material, learning_set: LearningSet, f
     own = config.regimes
     with tell.stage(f"train regimes of {', '.join(data.segmentations)} alone", total=own.training.seeds * own.training.steps):
         alone = fit_regime_network(
-            data, own.network, own.training, seed=config.seed, folder=folder / "regimes-filtered" if folder else None,
+            data, own.chosen, own.training, seed=config.seed, folder=folder / "regimes-filtered" if folder else None,
             progress=watch_of(tell, own.training.evaluate_every),
         )  # fmt: skip
     return Beside(data, alone, alone.corrections(data, [s.base_candles for s in material.series]), learning_set.fingerprint)
@@ -111,7 +111,7 @@ def read_jointly(config: Config, material: Material, beside: Beside, fitted: Fit
         beside_it = mode == _FIRST
         with tell.stage(f"choose how {mode} regimes are read", total=None if beside_it else own.training.seeds * own.training.steps):
             fit = fit_segmenter(
-                beside.data, own.network, own.training, mode=mode, bounds=own.bounds, seed=config.seed,
+                beside.data, own.chosen, own.training, mode=mode, bounds=own.bounds, seed=config.seed,
                 folder=folder / f"regimes-{mode}" if folder else None, progress=watch_of(tell, own.training.evaluate_every),
                 network=beside.alone if beside_it else None, states=states if beside_it else None,
             )  # fmt: skip

@@ -24,8 +24,10 @@ from candelabra.disk import write_atomically
 from candelabra.errors import DataError
 from candelabra.evaluation.certificate import Certificate
 from candelabra.evaluation.regimes import TimeframeVerdict, judge_regimes, labels_when_new
+from candelabra.models.regime_encoder import Mode
 from candelabra.models.regime_inputs import candles_at
-from candelabra.models.regime_tcn import Mode, TcnSettings
+from candelabra.models.regime_tcn import TcnSettings
+from candelabra.models.regime_transformer import RegimeTransformerSettings
 from candelabra.models.segmenter import Segmenter
 from candelabra.pipeline.audit_regimes import certify_regimes
 from candelabra.pipeline.fitting import watch_of
@@ -57,7 +59,7 @@ class RegimeRunSettings:
 
     shares: tuple[float, ...] = (0.6, 0.1, 0.1, 0.2)
     modes: tuple[Mode, ...] = MODES
-    network: TcnSettings = field(default_factory=TcnSettings)
+    network: TcnSettings | RegimeTransformerSettings = field(default_factory=TcnSettings)
     training: TrainingSettings = field(default_factory=regime_training)
     bounds: Bounds = field(default_factory=lambda: Bounds(None, None))
     seed: int = 0
@@ -69,11 +71,15 @@ class RegimeRunSettings:
     def of(cls, config: Config) -> RegimeRunSettings:
         """What a tree says of regimes: its section ``regimes``, ``windows.shares`` and ``seed``."""
         own = config.regimes
-        return cls(config.windows.shares, own.modes, own.network, own.training, own.bounds, config.seed)
+        return cls(config.windows.shares, own.modes, own.chosen, own.training, own.bounds, config.seed)
 
     def config(self) -> Config:
         """A tree that says the same; UsageError for what cannot be."""
-        own = RegimeSettings(only=True, modes=self.modes, network=self.network, training=self.training, bounds=self.bounds)
+        network = {"transformer" if self.network.kind == "transformer" else "network": self.network}
+        own = RegimeSettings(
+            only=True, modes=self.modes, encoder=self.network.kind, training=self.training, bounds=self.bounds,
+            **network,  # type: ignore[arg-type]
+        )  # fmt: skip
         return Config(seed=self.seed, windows=WindowsSection(shares=self.shares), regimes=own)
 
     def as_dict(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from candelabra.evaluation.subject import Effort
 from candelabra.evaluation.worlds import Market
 from candelabra.models.regime_inputs import RegimeInputs, fit_regime_inputs
 from candelabra.models.regime_tcn import RegimeTcn, TcnSettings
+from candelabra.models.regime_transformer import RegimeTransformerSettings
 from candelabra.models.segmenter import Segmenter
 from candelabra.models.segmenter_stream import SegmenterStream
 from candelabra.models.switching import SwitchingModel
@@ -179,6 +180,22 @@ def _sound() -> Segmenter:
 
 
 @cache
+def _attentive() -> Segmenter:
+    """The same with a transformer."""
+    small = RegimeTransformerSettings(width=8, layers=2, heads=2, attention_width=6, reach_growth=3)
+    rules = {"1h": ("network", DecoderSettings("hysteresis", enter=0.3))}
+    return example_segmenter(rules, network=small, networks=1, spans=(1, 5, 30), windows=(6, 24))  # type: ignore[arg-type]
+
+
+def _both_sides() -> Audit:
+    """A band that reads as far ahead as it reads back."""
+    sound = _attentive().networks[0]
+    wide = {name: np.concatenate([w[:, :0:-1], w], axis=1) for name, w in sound.weights.items() if name.endswith("distance")}
+    mutant = replace(sound, mode="smoothed", weights={**sound.weights, **wide})
+    return _audited(replace(_attentive(), networks=(mutant,)))
+
+
+@cache
 def _candles() -> Candles:
     return example_regime_market().candles.rows(slice(0, 500))
 
@@ -252,8 +269,16 @@ def _stale_network_stream(segmenter: Segmenter, history: Candles) -> SegmenterSt
     return stream
 
 
-def _streamed(make: Callable[[Segmenter, Candles], SegmenterStream]) -> Audit:
-    return audit_candle_by_candle(_sound(), _candles(), make=make)
+def _oblivious(segmenter: Segmenter, history: Candles) -> SegmenterStream:
+    """A network whose attention begins anew behind the history."""
+    stream = SegmenterStream(segmenter, history)
+    (network,) = stream._networks
+    network.resume({**network.state(), "bars": np.zeros(1)})
+    return stream
+
+
+def _streamed(make: Callable[[Segmenter, Candles], SegmenterStream], segmenter: Segmenter | None = None) -> Audit:
+    return audit_candle_by_candle(segmenter or _sound(), _candles(), make=make)
 
 
 def _apart(linked: bool) -> Audit:
@@ -314,6 +339,10 @@ REGIME_MUTANTS: Final = (
     RegimeMutant(
         "a network that is a bar late", "stale", "network", 1,
         lambda: _audited(replace(_sound(), networks=(_remade(_StaleNetwork, _sound().networks[0]),))),
+    ),
+    RegimeMutant("an attention that sees both sides", "future", "network", 1, _both_sides, at_least=True),
+    RegimeMutant(
+        "an attention that forgets the history", "stream", "decoder 1h", None, lambda: _streamed(_oblivious, _attentive()),
     ),
     RegimeMutant("a chart that confirms retroactively", "future", "change 1h", 2, lambda: _chart(_Retroactive)),
     RegimeMutant("a chart that confirms too soon", "stream", "regime 1h", None, lambda: _chart(_Impatient)),

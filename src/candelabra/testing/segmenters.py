@@ -10,9 +10,11 @@ import numpy as np
 
 from candelabra.candles.regime_markets import RegimeMarket, regime_market
 from candelabra.candles.timeframe import timeframe
+from candelabra.models.regime_encoder import EncoderSettings, Mode, RegimeEncoder
+from candelabra.models.regime_encoders import encoder_of
 from candelabra.models.regime_features import SPANS, WINDOWS
 from candelabra.models.regime_inputs import candles_at, fit_regime_inputs
-from candelabra.models.regime_tcn import KERNEL, Mode, RegimeTcn, TcnSettings
+from candelabra.models.regime_tcn import TcnSettings
 from candelabra.models.segmenter import Segmenter, Source, TimeframeReader
 from candelabra.models.switching import SwitchingModel, SwitchingSettings, fit_switching
 from candelabra.regimes.decoding import Decoder, DecoderSettings
@@ -38,7 +40,7 @@ def example_segmenter(
     readers: Mapping[str, tuple[Source, DecoderSettings]] | None = None,
     *,
     mode: Mode = "filtered",
-    network: TcnSettings | None = None,
+    network: EncoderSettings | None = None,
     networks: int = 2,
     seed: int = 0,
     spans: Sequence[int] = SPANS,
@@ -71,16 +73,11 @@ def _switching() -> dict[str, SwitchingModel]:
     return found
 
 
-def _network(channels: int, settings: TcnSettings, heads: Mapping[str, tuple[str, ...]], mode: Mode, seed: int) -> RegimeTcn:
+def _network(channels: int, settings: EncoderSettings, heads: Mapping[str, tuple[str, ...]], mode: Mode, seed: int) -> RegimeEncoder:
     random = np.random.default_rng(seed)
-    width, outputs = settings.width, sum(map(len, heads.values())) + len(heads)
-
-    def draw(*shape: int) -> np.ndarray:
-        return random.normal(0, 1.5 / np.sqrt(shape[-1]), shape).astype(np.float32)
-
-    weights = {"embed.weight": draw(width, channels), "embed.bias": draw(width)}
-    for k in range(settings.layers):
-        weights |= {f"convolutions.{k}.weight": draw(width, KERNEL * width), f"convolutions.{k}.bias": draw(width)}
-        weights[f"norms.{k}"] = np.ones(width, np.float32)
-    weights |= {"head.weight": draw(outputs, width), "head.bias": draw(outputs)}
-    return RegimeTcn(settings, mode, heads, weights)
+    shapes = encoder_of(settings, mode, heads, {"embed.weight": np.empty((0, channels), np.float32)}).shapes()
+    weights = {
+        name: np.ones(shape, np.float32) if "norm" in name else random.normal(0, 1.5 / np.sqrt(shape[-1]), shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    return encoder_of(settings, mode, heads, weights)

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from candelabra.candles.frame import Candles
+from candelabra.models.regime_encoder import EncoderSettings, Mode, RegimeEncoder
 from candelabra.models.regime_inputs import RegimeInputs
-from candelabra.models.regime_tcn import Mode, RegimeTcn, TcnSettings
+from candelabra.models.regime_tcn import TcnSettings
 from candelabra.models.segmenter import network_logits
 from candelabra.models.switching import SwitchingSettings
 from candelabra.regimes.durations import DurationModel
 from candelabra.training.loop import Progress, TrainingRun, train_network
-from candelabra.training.regime_network import RegimeTask, TcnNetwork
+from candelabra.training.regime_network import RegimeTask, new_network
 from candelabra.training.regime_problem import RegimeData, RegimeProblem, RegimeTargets, prepare_regimes, regime_targets
 from candelabra.training.regime_settings import regime_training
 from candelabra.training.settings import TrainingSettings
@@ -29,7 +30,7 @@ class RegimeFit:
     """A fitted network with what it reads; ``durations`` by timeframe name, in bars of that timeframe; how the trainings went."""
 
     inputs: RegimeInputs
-    networks: tuple[RegimeTcn, ...]
+    networks: tuple[RegimeEncoder, ...]
     durations: Mapping[str, DurationModel]
     runs: tuple[TrainingRun, ...]
 
@@ -46,7 +47,7 @@ class RegimeFit:
 
 def fit_regime_network(
     data: RegimeData,
-    settings: TcnSettings | None = None,
+    settings: EncoderSettings | None = None,
     training: TrainingSettings | None = None,
     *,
     mode: Mode = "filtered",
@@ -55,7 +56,10 @@ def fit_regime_network(
     folder: Path | None = None,
     progress: Callable[[int], Progress] | None = None,
 ) -> RegimeFit:
-    """Train ``training.seeds`` networks of one head a timeframe, jointly; DataError where a timeframe has fewer than two labels."""
+    """Train ``training.seeds`` networks of one head a timeframe, jointly; DataError where a timeframe has fewer than two labels.
+
+    ``settings`` of a convolution (the default's) or of a transformer: they say which network it is.
+    """
     chosen, loop = settings or TcnSettings(), training or regime_training()
     torch.set_num_threads(loop.threads or 1)
     problem = prepare_regimes(data, switching, mode)
@@ -70,7 +74,7 @@ def fit_regime_network(
     networks, runs_ = [], []
     for index in range(loop.seeds):
         torch.manual_seed(seed + index)
-        network = TcnNetwork(targets.tables[0].shape[1], chosen, problem.heads, mode)
+        network = new_network(targets.tables[0].shape[1], chosen, problem.heads, mode)
         task = RegimeTask(network, targets, masked)
         runs_.append(
             train_network(

@@ -1,8 +1,9 @@
-"""The torch side of `tcn`: the network, and the loss of labels, boundaries and calm."""
+"""The torch side of regime networks: the convolution, which network is of which kind, and the task that all of them are trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,30 +11,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from candelabra.models.regime_tcn import KERNEL, Mode, RegimeTcn, TcnSettings
+from candelabra.models.regime_encoder import EncoderKind, EncoderSettings, Mode, RegimeEncoder
+from candelabra.models.regime_tcn import KERNEL, RegimeTcn, TcnSettings
+from candelabra.training.regime_attention import TransformerNetwork
 from candelabra.training.regime_loss import regime_loss, regime_worth
+from candelabra.training.regime_module import RegimeModule
 from candelabra.training.regime_problem import RegimeTargets
 from candelabra.windows.batches import Batch
 
-__all__ = ["RegimeTask", "TcnNetwork"]
+__all__ = ["RegimeTask", "TcnNetwork", "new_network", "thawed"]
 
 
-class TcnNetwork(nn.Module):
+class TcnNetwork(RegimeModule):
     """What `models.regime_tcn` computes, with gradients."""
 
+    encoder = RegimeTcn
+
     def __init__(self, channels: int, settings: TcnSettings, heads: Mapping[str, tuple[str, ...]], mode: Mode) -> None:
-        super().__init__()
-        self.settings, self.heads, self.mode = settings, dict(heads), mode
+        super().__init__(channels, settings, heads, mode)
         width = settings.width
-        self.embed = nn.Linear(channels, width)
         self.convolutions = nn.ModuleList(nn.Linear(KERNEL * width, width) for _ in settings.dilations)
         self.norms = nn.ParameterList(nn.Parameter(torch.ones(width)) for _ in settings.dilations)
-        self.head = nn.Linear(width, sum(map(len, heads.values())) + len(heads))
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = self._new_head()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(batch, bars, channels)`` -> logits of all heads and the boundaries, side by side."""
+        """See `RegimeModule.forward`."""
         hidden = self.embed(x)
         bars = hidden.shape[1]
         for dilation, layer, norm in zip(self.settings.dilations, self.convolutions, self.norms, strict=True):
@@ -44,10 +46,20 @@ class TcnNetwork(nn.Module):
             hidden = hidden + F.dropout(inner, self.settings.dropout, self.training)
         return self.head(hidden)
 
-    def frozen(self) -> RegimeTcn:
-        """The same as arrays."""
-        weights = {name: p.detach().cpu().numpy().copy() for name, p in self.named_parameters()}
-        return RegimeTcn(self.settings, self.mode, self.heads, weights)
+
+_NETWORKS: Final[Mapping[EncoderKind, type[RegimeModule]]] = {"convolution": TcnNetwork, "transformer": TransformerNetwork}
+
+
+def new_network(channels: int, settings: EncoderSettings, heads: Mapping[str, tuple[str, ...]], mode: Mode) -> RegimeModule:
+    """One of random weights, of the kind that the settings are of."""
+    return _NETWORKS[settings.kind](channels, settings, heads, mode)
+
+
+def thawed(encoder: RegimeEncoder) -> RegimeModule:
+    """The torch side of a trained one."""
+    module = new_network(encoder.channels, encoder.settings, encoder.heads, encoder.mode)
+    module.take(encoder.weights)
+    return module
 
 
 class RegimeTask:
@@ -56,7 +68,7 @@ class RegimeTask:
     The first ``masked`` bars of a training sequence are left out (and the last, for a smoothed network).
     """
 
-    def __init__(self, network: TcnNetwork, targets: RegimeTargets, masked: int) -> None:
+    def __init__(self, network: RegimeModule, targets: RegimeTargets, masked: int) -> None:
         self.module: nn.Module = network
         self.device = torch.device("cpu")
         self._network, self._targets, self._masked = network, targets, masked
@@ -76,5 +88,5 @@ class RegimeTask:
     def _chances(self) -> Iterator[tuple[int, Mapping[str, NDArray[np.float64]]]]:
         frozen = self._network.frozen()
         for table, (first, stop) in zip(self._targets.tables, self._targets.ranges, strict=True):
-            low = max(0, first - self._network.settings.receptive_field)
+            low = max(0, first - frozen.receptive_field)
             yield low, frozen.probabilities(table[low:stop])

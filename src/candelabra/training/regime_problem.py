@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from candelabra.candles.frame import Candles
 from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.errors import DataError
+from candelabra.models.regime_encoder import Mode
 from candelabra.models.regime_inputs import RegimeInputs, candles_at, fit_regime_inputs
 from candelabra.models.regime_logistic import RegimeLogistic, fit_regime_logistic
-from candelabra.models.regime_tcn import Mode
 from candelabra.models.switching import SwitchingSettings, fit_switching
 from candelabra.regimes.durations import DurationModel, fit_durations
 from candelabra.regimes.purge import known_by

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, get_args
 
 from candelabra.errors import UsageError
-from candelabra.models.regime_tcn import Mode, TcnSettings
+from candelabra.models.regime_encoder import EncoderKind, Mode
+from candelabra.models.regime_tcn import TcnSettings
+from candelabra.models.regime_transformer import RegimeTransformerSettings
 from candelabra.training.settings import TrainingSettings
 
 __all__ = ["MODES", "Bounds", "RegimeSettings", "regime_training"]
@@ -46,19 +48,24 @@ def regime_training(sequence_length: int = 1024) -> TrainingSettings:
 class RegimeSettings:
     """How a learning set becomes regimes: ``labels`` is its file, ``only``: no forecast is learned beside it.
 
-    ``modes``: which readings are trained; ``network``, ``training`` of the regime network; ``bounds`` of filtered decoders.
+    ``modes``: which readings are trained; ``encoder``: what the regime network is, set by ``network`` where it is the convolution and by
+    ``transformer`` where it is that; ``training`` of it; ``bounds`` of filtered decoders.
     """
 
     labels: str = ""
     only: bool = False
     modes: tuple[Mode, ...] = MODES
+    encoder: EncoderKind = "convolution"
     network: TcnSettings = field(default_factory=TcnSettings)
+    transformer: RegimeTransformerSettings = field(default_factory=RegimeTransformerSettings)
     training: TrainingSettings = field(default_factory=regime_training)
     bounds: Bounds = field(default_factory=lambda: Bounds(None, None))
 
     def __post_init__(self) -> None:
         if not self.modes or len(set(self.modes)) != len(self.modes) or not set(self.modes) <= set(MODES):
             raise UsageError(f"regimes.modes = {list(self.modes)}: choose filtered, smoothed or both, each once")
+        if self.encoder not in get_args(EncoderKind):
+            raise UsageError(f"regimes.encoder = {self.encoder!r}: choose {' or '.join(get_args(EncoderKind))}")
         loop = self.training
         for name, given, idle in (
             ("rehearsal", loop.rehearsal, 0.0),
@@ -69,6 +76,11 @@ class RegimeSettings:
                 raise UsageError(f"regimes.training.{name} = {given!r}: a regime network is trained without it; leave it at {idle!r}")
         if loop.precision == "bfloat16":
             raise UsageError("regimes.training.precision = 'bfloat16': a regime network is trained in float32; leave it out")
+
+    @property
+    def chosen(self) -> TcnSettings | RegimeTransformerSettings:
+        """The settings of the encoder that is trained."""
+        return self.transformer if self.encoder == "transformer" else self.network
 
 
 def _shown(value: float | None) -> str:

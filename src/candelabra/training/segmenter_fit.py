@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from candelabra.candles.timeframe import timeframe
 from candelabra.metrics.segment_differences import difference_over_segments
+from candelabra.models.regime_encoder import EncoderSettings, Mode
 from candelabra.models.regime_inputs import candles_at
-from candelabra.models.regime_tcn import Mode, TcnSettings
 from candelabra.models.segmenter import (
     OF_FEW_NUMBERS,
     BaseStates,
@@ -94,7 +94,7 @@ def bounds_for(durations: DurationModel, asked: Bounds | None = None) -> Bounds:
 
 def fit_segmenter(
     data: RegimeData,
-    settings: TcnSettings | None = None,
+    settings: EncoderSettings | None = None,
     training: TrainingSettings | None = None,
     *,
     mode: Mode = "filtered",

@@ -14,7 +14,7 @@ from candelabra.models.arms import REGIMES, ArmsNetwork
 from candelabra.models.base import QUANTILE_LEVELS
 from candelabra.models.heads import forecast_loss, qlike_loss
 from candelabra.models.network import Network, outputs_at, regime_states
-from candelabra.models.regime_tcn import split_logits
+from candelabra.models.regime_encoder import split_logits
 from candelabra.models.settings import ArmsSettings, Gpt2Settings
 from candelabra.training.problem import Problem
 from candelabra.training.regime_loss import regime_loss, regime_worth

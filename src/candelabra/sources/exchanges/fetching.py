@@ -24,7 +24,7 @@ from candelabra.sources.lock import writing
 from candelabra.sources.provenance import Span, difference, runs
 from candelabra.sources.store import Store
 
-__all__ = ["Filled", "fill", "sole_collector"]
+__all__ = ["Filled", "Journey", "fill", "sole_collector"]
 
 _AHEAD: Final = 12
 """Pages on their way at once: an answer takes longer to come than the pace between requests."""
@@ -88,7 +88,7 @@ async def fill(
     come before is stored.
     """
     frame = timeframe(timeframe_)
-    journey = _Journey(source, symbol, frame, patience or Patience(), settled_ms, pause_s, ahead, progress or Silent())
+    journey = Journey(source, symbol, frame, patience or Patience(), settled_ms, pause_s, ahead, progress or Silent())
     now = await persist(source.now_ms, journey.patience)
     start, end = int(frame.ceil(start_ms)), int(frame.floor(min(end_ms, now)))
     spans = store.spans_not_fetched(symbol, frame, start, max(start, end), exchange=source.name) if start < end else []
@@ -114,15 +114,17 @@ class _Look:
 
 
 @dataclass
-class _Journey:
+class Journey:
+    """One series being fetched: how often is asked, what is believed, and what people should know of it."""
+
     source: Source
     symbol: str
     frame: Timeframe
     patience: Patience
-    settled_ms: int
-    pause_s: float
-    ahead: int
-    progress: Reporter
+    settled_ms: int = _SETTLED_MS
+    pause_s: float = _PAUSE_S
+    ahead: int = _AHEAD
+    progress: Reporter = field(default_factory=Silent)
     first_ms: int | None = None
     notes: list[str] = field(default_factory=list)
     unlawful: set[int] = field(default_factory=set)
