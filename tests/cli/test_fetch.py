@@ -60,6 +60,9 @@ def test_funding_rates_come_beside_the_candles(emulator: Emulator, tmp_path: Pat
     call = ["fetch", "binance", "BTC/USDT:USDT", "--since", "2023-11-14", "--funding", "--base-url", emulator.url, "--quiet", "--store"]
     assert main([*call, str(tmp_path / "a")]) == 0
     assert "BTC/USDT:USDT: 3 funding rates up to 2023-11-14 16:00" in capsys.readouterr().out
+    both = [*call[:2], "BTC/USDT", *call[2:], str(tmp_path / "both")]
+    assert main([one for one in both if one != "--quiet"]) == 0, "what is traded on the spot beside it is no mistake"
+    assert "BTC/USDT is traded on the spot: nobody pays funding" in capsys.readouterr().err
     assert main([*call[:2], "BTC/USDT", *call[3:], str(tmp_path / "a")]) == 2
     assert "is no perpetual" in capsys.readouterr().err
 

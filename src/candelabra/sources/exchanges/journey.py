@@ -103,13 +103,18 @@ async def fetch_fundings(
     progress: Reporter | None = None,
     patience: Patience | None = None,
 ) -> None:
-    """Funding rates of the same symbols into the same report; a symbol whose candles failed is left out."""
+    """Funding rates of the same symbols into the same report; a symbol whose candles failed is left out, and one traded on the spot
+    beside perpetuals is noted.
+    """
     watch = progress or Silent()
     patience = patience or Patience()
     end = await persist(source.now_ms, patience) if end_ms is None else end_ms
     with watch.stage(f"fetch funding rates of {_few(list(starts))} from {source.name}"):
         for symbol, start_ms in starts.items():
             if symbol in report.failed:
+                continue
+            if ":" not in symbol and any(":" in other for other in starts):
+                watch.note(f"{symbol} is traded on the spot: nobody pays funding")
                 continue
             try:
                 report.funding[symbol] = await fetch_funding(source, store, symbol, start_ms, end, progress=watch, patience=patience)
