@@ -1,0 +1,202 @@
+"""`Judge`: each forecast of a symbol meets its future, beside the bundle's baselines; what the newest of them were worth.
+
+A forecast is judged when the bar in which its horizon ends has closed, by the targets that it was trained for, made of the candles that
+came. What is kept is a loss a forecast; rolling figures are made of the newest ``window`` of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candelabra.live.journal import Journal
+from candelabra.live.promise import Interval, Promise
+from candelabra.live.rivals import Rival, losses
+from candelabra.metrics.forecast import qlike, share
+from candelabra.metrics.quantiles import covered, crps, pinball
+from candelabra.metrics.significance import block_bootstrap
+from candelabra.models.base import ModelOutput
+from candelabra.windows.recipe import Recipe
+from candelabra.windows.series import Series
+from candelabra.windows.targets import make_targets
+
+__all__ = ["COVERAGES", "Judge", "Rolling", "rolling", "warnings"]
+
+COVERAGES: Final = (0.5, 0.8, 0.9)
+WINDOW: Final = 720
+"""How many forecasts of a horizon rolling figures are made of, at most."""
+_RESAMPLES: Final = 500
+_LEAST: Final = 30
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """Figures of the newest judged forecasts of one horizon.
+
+    ``bars`` judged; ``pinball`` and ``qlike``: mean losses; ``skill`` by ``(measure, baseline)``: 1 - loss / the baseline's, with its 95 %
+    block-bootstrap interval; ``coverage`` by nominal share, with a binomial interval for forecasts that overlap.
+    """
+
+    horizon: str
+    bars: int
+    pinball: float
+    qlike: float
+    skill: Mapping[tuple[str, str], Interval]
+    coverage: Mapping[float, Interval]
+
+
+class Judge:
+    """The forecasts of one symbol that wait for their future; goes on from a journal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        symbol: str,
+        recipe: Recipe,
+        rivals: Sequence[Rival],
+        variance_scale: Sequence[float],
+        *,
+        window: int = WINDOW,
+        since_ms: int | None = None,
+    ) -> None:
+        """``variance_scale``: of the bundle's own calibration; ``since_ms``: earlier forecasts are left alone (they lie too far back)."""
+        self._journal, self.symbol, self._recipe, self._rivals = journal, symbol, recipe, tuple(rivals)
+        self._scale = tuple(variance_scale)
+        self._horizons = tuple(h.name for h in recipe.horizons)
+        self._window = window
+        self.newest: dict[str, deque[dict[str, Any]]] = {}
+        self._waiting: dict[str, deque[tuple[int, dict[str, Any]]]] = {}
+        for horizon in self._horizons:
+            self.newest[horizon] = deque(journal.newest_judged(symbol, horizon, window), maxlen=window)
+            low = -(1 << 62) if since_ms is None else since_ms
+            self._waiting[horizon] = deque((at, _slim(json.loads(body))) for at, body in journal.unjudged(symbol, horizon, low))
+
+    def add(self, as_of_ms: int, prediction: Mapping[str, Any]) -> None:
+        """A forecast was made."""
+        told = _slim(prediction)
+        for horizon in self._horizons:
+            self._waiting[horizon].append((as_of_ms, told))
+
+    def meet(self, series: Series, now_ms: int) -> list[tuple[int, str, dict[str, Any]]]:
+        """Judge every forecast whose horizon has ended by ``now_ms``, write it to the journal: ``(as_of_ms, horizon, losses)``.
+
+        ``series``: what a follower holds at ``now_ms``. What lies before it, and what has no outcome, is noted as such and counts nowhere.
+        """
+        base = self._recipe.base
+        due: list[tuple[int, int, dict[str, Any]]] = []
+        for h, step in enumerate(self._recipe.steps):
+            waiting = self._waiting[self._horizons[h]]
+            while waiting and int(base.after(waiting[0][0], step)) <= now_ms:
+                due.append((h, *waiting.popleft()))
+        if not due:
+            return []
+        targets = make_targets(series, self._recipe)
+        rows = np.searchsorted(series.close_time, [at for _, at, _ in due])
+        inside = [r < len(series) and int(series.close_time[r]) == at for r, (_, at, _) in zip(rows, due, strict=True)]
+        asked = np.unique([r for r, there in zip(rows, inside, strict=True) if there]).astype(np.int64)
+        told = {one.name: one.outputs(series, asked) for one in self._rivals} if len(asked) else {}
+        made = []
+        for (h, at, said), row, there in zip(due, rows, inside, strict=True):
+            actual = float(targets.returns[row, h]) if there else math.nan
+            log_volatility = float(targets.log_volatility[row, h]) if there else math.nan
+            body = self._judged(said, h, actual, log_volatility, told, int(np.searchsorted(asked, row)))
+            known = int(base.after(at, self._recipe.steps[h]))
+            self._journal.add_judged(self.symbol, at, self._horizons[h], known, body)
+            if body["return"] is not None:
+                self.newest[self._horizons[h]].append(body)
+            made.append((at, self._horizons[h], body))
+        return made
+
+    def _judged(
+        self, said: Mapping[str, Any], h: int, actual: float, log_volatility: float, told: Mapping[str, ModelOutput], at: int
+    ) -> dict[str, Any]:
+        if not math.isfinite(actual):
+            return {"return": None, "log_volatility": None}
+        quantiles, y, levels = np.array([said["quantiles"][h]]), np.array([actual]), tuple(said["levels"])
+        body: dict[str, Any] = {
+            "return": actual,
+            "log_volatility": log_volatility,
+            "crps": float(crps(quantiles, y, levels)[0]),
+            "pinball": float(np.mean(pinball(quantiles, y, levels))),
+            "qlike": float(qlike([log_volatility], [said["log_volatility"][h]], self._scale[h])[0]),
+            "covered": {f"{c:g}": float(covered(quantiles, y, levels, c)[0]) for c in COVERAGES},
+            "error": said["mean"][h] - actual,
+            "rivals": {},
+        }
+        for rival in self._rivals:
+            lost = losses(told[rival.name], at, h, actual, log_volatility, rival.calibration.variance_scale[h])
+            body["rivals"][rival.name] = {k: v if math.isfinite(v) else None for k, v in lost.items()}
+        return body
+
+
+def rolling(judged: Sequence[Sequence[Mapping[str, Any]]], horizon: str, steps: int, block: int, *, resamples: int = _RESAMPLES) -> Rolling:
+    """Figures of one horizon from judged forecasts of several symbols, oldest first; ``steps``: the horizon in base bars.
+
+    ``block``: bars of a bootstrap block (shortened to a quarter of what there is); the newest forecasts of all symbols stand side by side.
+    """
+    longest = max((len(one) for one in judged), default=0)
+    bars = sum(len(one) for one in judged)
+    if not bars:
+        return Rolling(horizon, 0, math.nan, math.nan, {}, {})
+    every = [one for symbol in judged for one in symbol]
+    mean = {name: float(np.nanmean([one[name] for one in every])) for name in ("pinball", "qlike")}
+    skill = {}
+    names = sorted({name for one in every for name in one["rivals"]})
+    for measure in ("crps", "qlike"):
+        for name in names:
+            table = np.zeros((longest, 2))
+            for symbol in judged:
+                pairs = [(one[measure], one["rivals"].get(name, {}).get(measure)) for one in symbol]
+                known = [(a, b) if b is not None and math.isfinite(a) else (0.0, 0.0) for a, b in pairs]
+                table[longest - len(known) :] += np.array(known)
+            skill[measure, name] = _skill(table, max(1, min(block, longest // 4)), resamples) if longest >= _LEAST else _unknown()
+    coverage = {}
+    for nominal in COVERAGES:
+        hits = [one["covered"][f"{nominal:g}"] for one in every if one["covered"][f"{nominal:g}"] is not None]
+        found = share(hits, origins=max(longest / steps, 1.0))
+        coverage[nominal] = Interval(found.value, found.value - 1.96 * found.standard_error, found.value + 1.96 * found.standard_error)
+    return Rolling(horizon, bars, mean["pinball"], mean["qlike"], skill, coverage)
+
+
+def warnings(found: Rolling, promise: Promise) -> list[str]:
+    """In words, each live figure that has left what the evaluation promised: the two 95 % intervals have nothing in common."""
+    said = []
+    for (measure, name), live in found.skill.items():
+        promised = promise.skill.get((found.horizon, measure, name))
+        if promised is not None and live.apart(promised):
+            what = "quantile loss" if measure == "crps" else "QLIKE"
+            said.append(f"{found.horizon}: skill in {what} over {name} is {_words(live)} live, {_words(promised)} was promised")
+    for nominal, live in found.coverage.items():
+        promised = promise.coverage.get((found.horizon, nominal))
+        if promised is not None and found.bars >= _LEAST and live.apart(promised):
+            said.append(f"{found.horizon}: {100 * nominal:g} % intervals hold {_words(live)} live, {_words(promised)} was promised")
+    return said
+
+
+def _skill(table: Floats, block: int, resamples: int) -> Interval:
+    def statistic(s: Floats) -> Floats:
+        return np.asarray(1.0 - s[..., 0] / np.where(s[..., 1] > 0.0, s[..., 1], np.nan))
+
+    found = block_bootstrap(statistic, table, block, resamples=resamples)
+    return Interval(found.value, found.low, found.high)
+
+
+def _unknown() -> Interval:
+    return Interval(math.nan, math.nan, math.nan)
+
+
+def _words(one: Interval) -> str:
+    return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f})"
+
+
+def _slim(prediction: Mapping[str, Any]) -> dict[str, Any]:
+    """What judging needs of a forecast."""
+    return {name: prediction[name] for name in ("quantiles", "levels", "log_volatility", "mean")}
