@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from candelabra.sources.emulator import REST_FAULTS, SOCKET_FAULTS, EmulatedMarket, Emulator, Faults, point_at
     from candelabra.testing.audits import (
         check_all,
         check_causal,
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORM_EXAMPLES",
+    "REST_FAULTS",
+    "SOCKET_FAULTS",
+    "EmulatedMarket",
+    "Emulator",
+    "Faults",
     "LawBroken",
     "check_all",
     "check_causal",
@@ -57,6 +63,7 @@ __all__ = [
     "example_recipe",
     "perturbed_after",
     "pickles_in",
+    "point_at",
     "shocked",
     "written",
 ]
@@ -73,6 +80,7 @@ _DOORS: Final = {
     **dict.fromkeys(("check_decoder", "example_probabilities"), "decoders"),
     **dict.fromkeys(("example_candles", "example_data", "example_recipe", "perturbed_after", "shocked"), "markets"),
     **{f"check_{name}": "audits" for name in _AUDITS.split()},
+    **dict.fromkeys(("EmulatedMarket", "Emulator", "Faults", "REST_FAULTS", "SOCKET_FAULTS", "point_at"), "candelabra.sources.emulator"),
 }
 
 
@@ -81,7 +89,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_DOORS[name]}"), name)
+    room = _DOORS[name]
+    found = globals()[name] = getattr(importlib.import_module(room if "." in room else f"{__name__}.{room}"), name)
     return found
 
 

@@ -17,14 +17,16 @@ from candelabra.sources.provenance import Span
 
 __all__ = ["Connection", "Notice", "Page", "Rules", "Source", "Stream"]
 
-Absence = Literal["exchange gap", "no trade"]
+Absence = Literal["exchange gap", "no trade", "unknown"]
 
 
 @dataclass(frozen=True)
 class Rules:
     """What one exchange's candles do and do not: ``page`` rows a request at most; ``newest``: only so many of the newest rows can be had
-    at all (None: all history); ``absent``: why a clean answer lacks a bar; ``socket``: whether closing candles are announced;
-    ``volume``: whether there is one; ``calls_per_second``: what is allowed, requests of all symbols together.
+    at all (None: all history); ``absent``: why a clean answer lacks a bar (unknown where nobody has read it up); ``socket``: whether
+    closing candles are announced; ``volume``: whether there is one; ``calls_per_second``: what is allowed, requests of all symbols
+    together; ``jumps``: a request from long ago is answered with the first candle there is; ``loose``: answers may hold rows outside of
+    what was asked; ``advice``: what to tell whoever meets their limits.
     """
 
     page: int
@@ -34,12 +36,16 @@ class Rules:
     funding: bool = False
     volume: bool = True
     calls_per_second: float = 1.0
+    jumps: bool = False
+    loose: bool = False
+    advice: str = ""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach an exchange: ``base_url`` (``http://127.0.0.1:port``) puts an emulator in the place of every host; ``timeout_s`` in the
-    world's seconds; ``keys``: none are needed, public data alone is read.
+    """How to reach an exchange: ``base_url`` (``http://127.0.0.1:port``) puts an emulator in the place of every host, and marks the candles
+    as simulated; ``timeout_s`` in the world's seconds; ``options`` for ccxt's constructor, and ``calls_per_second`` in place of the rules'.
+    Keys: none are needed, public data alone is read.
     """
 
     exchange: str
