@@ -246,22 +246,26 @@ class Live:
         until, symbol = post.until_ms, post.symbol
         if post.seat is None:
             post.seat = await self._seated(post)
-        start = post.seat.follower.as_of_ms
+        seat = post.seat
+        start = seat.follower.as_of_ms
         if until <= start:
             return
         await self._fill(self.source, self.store, symbol, self.frame, start, until)
         candles = closed_candles(self.store, self.source.name, symbol, self.frame, start, until)
-        if candles.span[1] <= start and newest_stretch(self.store, self.source.name, symbol, self.frame, start, until) is not None:
-            return await self._skip(post, until)
         try:
-            for step in post.seat.follower.advance(candles):
-                self._taken(post, post.seat.take(step, self._now()))
+            for step in seat.follower.advance(candles):
+                self._taken(post, seat.take(step, self._now()))
                 await asyncio.sleep(0)
+                if post.seat is not seat:  # another bundle goes on from here
+                    return await self._catch_up(post)
         except BaseException:
             post.seat = None  # what it holds may be ahead of the journal
             raise
-        if candles.span[1] < until:
-            raise _NotYet(f"{symbol}: the bar that closed at {format_time(until)} is not shown yet", retryable=True)
+        if (reached := candles.span[1]) < until:
+            later = newest_stretch(self.store, self.source.name, symbol, self.frame, reached, until)
+            if later is not None and later.span[0] > reached:
+                return await self._skip(post, until)
+            raise _NotYet(f"{symbol}: the bar after {format_time(reached)} is not shown yet", retryable=True)
 
     async def _seated(self, post: Post) -> Seat:
         """A seat from where the journal stands; in a new journal, one base bar before the newest, or at ``since_ms``."""
