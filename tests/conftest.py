@@ -1,20 +1,31 @@
-"""What every test room shares: where real candles lie, and how hard hypothesis tries."""
+"""What every test room shares: no way out of this machine, where real candles lie, and how hard hypothesis tries."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from candelabra.testing import loopback_only
+
 settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_way_out() -> Iterator[None]:
+    """No test leaves the machine; what a library tried and swallowed is told at the end."""
+    with loopback_only() as tried:
+        yield
+    assert not tried, tried
 
 
 @pytest.fixture(scope="session")

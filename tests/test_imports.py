@@ -12,11 +12,11 @@ import pytest
 import candelabra
 
 HEAVY = (
-    "torch", "transformers", "lightgbm", "ccxt", "pandas", "polars", "fastapi", "uvicorn", "numba", "pyarrow", "plotly", "scipy",
-    "onnxruntime", "statemachine",
+    "torch", "transformers", "lightgbm", "ccxt", "aiohttp", "httpx", "pandas", "polars", "fastapi", "uvicorn", "numba", "pyarrow", "plotly",
+    "scipy", "onnxruntime", "statemachine",
 )  # fmt: skip
 VERBS = (
-    [], ["demo"], ["check"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["doctor"],
+    [], ["demo"], ["check"], ["fetch"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
     ["label"], ["label", "check"], ["label", "make"], ["label", "methods"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],

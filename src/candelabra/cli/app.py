@@ -14,6 +14,7 @@ from candelabra.cli import (
     check,
     doctor,
     features,
+    fetch,
     forecast,
     importing,
     journeys,
@@ -53,6 +54,7 @@ def _globals(
 
 app.command("demo")(journeys.demo)
 app.command("check")(check.check)
+app.command("fetch")(fetch.fetch)
 app.command("import")(importing.import_)
 app.add_typer(features.app, name="features")
 label.app.command("suggest")(suggest.suggest)

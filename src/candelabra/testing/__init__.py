@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from candelabra.testing.labellers import check_labeller
     from candelabra.testing.markets import example_candles, example_data, example_recipe, perturbed_after, shocked
     from candelabra.testing.models import check_model
+    from candelabra.testing.network import LeftTheMachine, loopback_only
     from candelabra.testing.rules import check_rule, example_forecasts
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Emulator",
     "Faults",
     "LawBroken",
+    "LeftTheMachine",
     "check_all",
     "check_causal",
     "check_decisions",
@@ -61,6 +63,7 @@ __all__ = [
     "example_forecasts",
     "example_probabilities",
     "example_recipe",
+    "loopback_only",
     "perturbed_after",
     "pickles_in",
     "point_at",
@@ -75,6 +78,7 @@ _DOORS: Final = {
     "check_labeller": "labellers",
     "check_model": "models",
     "pickles_in": "files",
+    **dict.fromkeys(("LeftTheMachine", "loopback_only"), "network"),
     **dict.fromkeys(("FORM_EXAMPLES", "check_import", "written"), "forms"),
     **dict.fromkeys(("check_rule", "example_forecasts"), "rules"),
     **dict.fromkeys(("check_decoder", "example_probabilities"), "decoders"),

@@ -58,6 +58,13 @@ def test_the_forming_candle_grows_into_the_closed_one(frame: str, length: int) -
     assert lows == sorted(lows, reverse=True)
     assert volumes == sorted(volumes)
     assert volumes[0] < volumes[-1]
+    now = open_ms + length * 7 // 12 + 1
+    so_far = calm.bars("1m", open_ms, open_ms + length, now)
+    forming = calm.bars(frame, open_ms, open_ms + 1, now)
+    assert so_far.open_time[-1] <= now
+    assert [int(c[0]) for c in forming[1:6]] == [
+        so_far.open[0], so_far.high.max(), so_far.low.min(), so_far.close[-1], so_far.volume.sum()
+    ]  # fmt: skip
     final = calm.bars(frame, open_ms, open_ms + 1)
     assert [c.tolist() for c in calm.bars(frame, open_ms, open_ms + 1, open_ms + length)] == [c.tolist() for c in final]
     assert len(calm.bars(frame, open_ms, open_ms + 1, open_ms - 1).open_time) == 0

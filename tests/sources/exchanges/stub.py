@@ -59,7 +59,7 @@ class StubSource:
     async def page(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> Page:
         self.asked.append((start_ms, end_ms))
         end = min(end_ms, int(timeframe.after(start_ms, self.rules.page)))
-        made = rows(timeframe, max(start_ms, self.listed), min(end, self.now), self.holes)
+        made = rows(timeframe, max(start_ms, int(timeframe.floor(self.listed))), min(end, self.now), self.holes)
         for row in made:
             row[5] = self.changed.get(int(row[0]), row[5])
         if self.random.random() < self.faults:

@@ -10,5 +10,6 @@ from candelabra.sources.emulator.log import Call, SocketFault
 from candelabra.sources.emulator.market import EmulatedMarket
 from candelabra.sources.emulator.pointing import point_at
 from candelabra.sources.emulator.server import Emulator
+from candelabra.sources.emulator.vision import write_vision
 
-__all__ = ["REST_FAULTS", "SOCKET_FAULTS", "Call", "EmulatedMarket", "Emulator", "Faults", "SocketFault", "point_at"]
+__all__ = ["REST_FAULTS", "SOCKET_FAULTS", "Call", "EmulatedMarket", "Emulator", "Faults", "SocketFault", "point_at", "write_vision"]

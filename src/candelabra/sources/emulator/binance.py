@@ -8,6 +8,7 @@ from typing import Any, Final
 from candelabra.candles.timeframe import Timeframe
 from candelabra.sources.emulator.market import Bars, EmulatedMarket
 from candelabra.sources.emulator.wire import (
+    FOREVER,
     Answer,
     Exchange,
     Heard,
@@ -16,14 +17,12 @@ from candelabra.sources.emulator.wire import (
     World,
     first_bars,
     last_bars,
-    price_text,
-    volume_text,
+    texts,
 )
 
 __all__ = ["BINANCE", "INTERVALS", "kline"]
 
 INTERVALS: Final = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "1w", "1M")
-_FOREVER: Final = 1 << 60
 
 
 def market_id(market: EmulatedMarket) -> str:
@@ -35,11 +34,9 @@ def kline(market: EmulatedMarket, frame: Timeframe, bars: Bars) -> list[list[Any
     """Rows of 12 fields: open time, prices and volume as text, close time, quote volume, trades, two taker volumes, 0."""
     closes = (frame.next(bars.open_time) - 1).tolist()
     rows = []
-    for (time, *prices, volume, trades), until in zip(zip(*(c.tolist() for c in bars), strict=True), closes, strict=True):
-        o, h, lo, c = (price_text(market, p) for p in prices)
-        amount, half = volume_text(volume), volume_text(volume // 2)
-        worth = f"{volume / 8 * float(c):.3f}"
-        rows.append([time, o, h, lo, c, amount, until, worth, trades, half, f"{volume // 2 / 8 * float(c):.3f}", "0"])
+    for (time, o, h, lo, c, v, trades), until in zip(texts(market, bars), closes, strict=True):
+        worth = float(v) * float(c)
+        rows.append([time, o, h, lo, c, v, until, f"{worth:.3f}", trades, f"{float(v) / 2:.3f}", f"{worth / 2:.3f}", "0"])
     return rows
 
 
@@ -62,7 +59,7 @@ def _klines(perpetual: bool) -> Callable[[World, Mapping[str, str]], Answer]:
             return _error(-1120, "Invalid interval.")
         frame = Timeframe(query["interval"])
         limit = min(int(query.get("limit", 500)), most)
-        end = int(query.get("endTime", _FOREVER)) + 1
+        end = int(query.get("endTime", FOREVER)) + 1
         if "startTime" in query:
             bars = first_bars(world, market, frame, int(query["startTime"]), end, limit)
         else:
@@ -110,7 +107,7 @@ def _funding(world: World, query: Mapping[str, str]) -> Answer:
     if market is None:
         return _error(-1121, "Invalid symbol.")
     limit = min(int(query.get("limit", 100)), 1000)
-    end = min(int(query.get("endTime", _FOREVER)) + 1, world.now_ms + 1)
+    end = min(int(query.get("endTime", FOREVER)) + 1, world.now_ms + 1)
     times, rates = market.funding(int(query.get("startTime", 0)), end)
     chosen = slice(0, limit) if "startTime" in query else slice(-limit, None)
     rows = [

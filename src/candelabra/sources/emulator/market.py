@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from candelabra.candles.timeframe import Timeframe, timeframe
 from candelabra.errors import UsageError
 from candelabra.sources.emulator.noise import draw, level, salted, share
 
-__all__ = ["MINUTE_MS", "Bars", "EmulatedMarket"]
+__all__ = ["AT_LAST", "MINUTE_MS", "Bars", "EmulatedMarket", "joined"]
 
 MINUTE_MS: Final = 60_000
 LONG_AGO: Final = 1_577_836_800_000  # 2020-01-01
@@ -24,6 +25,7 @@ AT_LAST: Final = 1 << 62
 _TRADES: Final = 6  # in each minute, the first at its open; their prices make the candle
 _QUIET_BLOCK: Final = 64
 _OUTAGE_BLOCK: Final = 1024
+_BLOCK_MS: Final = 28 * 86_400_000
 
 
 class Bars(NamedTuple):
@@ -101,10 +103,17 @@ class EmulatedMarket:
         """
         frame = timeframe(timeframe_)
         first, last = int(frame.ceil(start_ms)), int(frame.ceil(min(end_ms, now_ms + 1)))
-        minutes = self._minutes(max(first, self.listed_ms), last, now_ms)
-        if not quiet:
-            minutes = minutes.rows(minutes.trades > 0)
-        return minutes if frame.milliseconds == MINUTE_MS else _coarser(minutes, frame)
+        first = max(first, int(frame.floor(self.listed_ms)))
+        if not Timeframe("1m").divides_into(frame):
+            raise UsageError(f"{self.symbol} {frame}: emulated bars are made of minutes: ask for 1m or coarser")
+        if not Timeframe("1h").divides_into(frame):
+            fine = self._told(first, last, now_ms, quiet)
+            return fine if frame.milliseconds == MINUTE_MS else _coarser(fine, frame)
+        # Hours that change no more are kept by the block: a page of days needs a million minutes.
+        settled = max(first, min(last, now_ms - self.revised_after_ms) // _BLOCK_MS * _BLOCK_MS)
+        parts = [_settled_hours(self, block, quiet) for block in range(first // _BLOCK_MS, settled // _BLOCK_MS)]
+        hours = joined([*parts, _coarser(self._told(settled, last, now_ms, quiet), Timeframe("1h"))])
+        return _coarser(hours.rows(hours.open_time >= first), frame)
 
     def truth(self, timeframe_: str | Timeframe, start_ms: int, end_ms: int, now_ms: int = AT_LAST, *, quiet: bool = True) -> Candles:
         """The right candles that open at or after ``start_ms`` and close by ``end_ms`` (and by ``now_ms``), to compare with.
@@ -126,8 +135,12 @@ class EmulatedMarket:
         rates = (draw(salted(self.seed, self.symbol, "funding"), due) % np.uint64(40_001)).astype(np.int64) - 10_000
         return due * step, rates
 
+    def _told(self, start_ms: int, end_ms: int, now_ms: int, quiet: bool) -> Bars:
+        minutes = self._minutes(max(start_ms, self.listed_ms), end_ms, now_ms)
+        return minutes if quiet else minutes.rows(minutes.trades > 0)
+
     def _minutes(self, start_ms: int, end_ms: int, now_ms: int) -> Bars:
-        first, last = -(-start_ms // MINUTE_MS), -(-end_ms // MINUTE_MS)
+        first, last = -(-start_ms // MINUTE_MS), -(-min(end_ms, now_ms + 1) // MINUTE_MS)
         if last <= first:
             return Bars(*(np.zeros(0, np.int64) for _ in range(7)))
         index = np.arange(first, last, dtype=np.int64)
@@ -189,6 +202,17 @@ class EmulatedMarket:
         for begin_ms, end_ms in self.gaps:
             there &= (index * MINUTE_MS < begin_ms) | (index * MINUTE_MS >= end_ms)
         return there
+
+
+@lru_cache(maxsize=512)
+def _settled_hours(market: EmulatedMarket, block: int, quiet: bool) -> Bars:
+    """The hours of a block of four weeks, after all revisions."""
+    return _coarser(market._told(block * _BLOCK_MS, (block + 1) * _BLOCK_MS, AT_LAST, quiet), Timeframe("1h"))
+
+
+def joined(parts: Sequence[Bars]) -> Bars:
+    """Bars one after another."""
+    return Bars(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _coarser(minutes: Bars, frame: Timeframe) -> Bars:

@@ -21,6 +21,7 @@ __all__ = ["aborted", "refused", "sent"]
 _PAGE: Final = "<!DOCTYPE html><html><body><h1>We will be back soon</h1></body></html>"
 _STATUS: Final = {"403": 403, "451": 451, "500": 500, "502-html": 502, "504": 504}
 _BODIES: Final = {"html": _PAGE, "object": "{}", "null": "null", "empty-body": ""}
+_CUT: Final = ("truncated", "cut-length", "cut-chunked")
 _OWN: Final = {"error-internal": ("internal", 500), "error-timeout": ("timeout", 200), "error-busy": ("busy", 503)}
 
 
@@ -69,24 +70,24 @@ async def sent(
             await asyncio.sleep(faults.hang_s)
         aborted(request)
         return web.Response(), 0, kind
-    if kind in ("truncated", "cut-length", "cut-chunked"):
-        text = json.dumps(answer.body)
-        half = text[: max(1, len(text) // 2)]
-        if kind == "truncated":
-            return plain(half, answer.status), answer.status, kind
-        return await _cut(request, half, len(text), kind == "cut-chunked", headers), answer.status, kind
-    met = kind if kind is not None and spoil_rows(kind, answer, faults.choice(number, 1 << 30)) else None
-    return plain(json.dumps(answer.body), answer.status), answer.status, met
+    met = kind if kind in _CUT or (kind is not None and spoil_rows(kind, answer, faults.choice(number, 1 << 30))) else None
+    binary = isinstance(answer.body, bytes)
+    body = answer.body if binary else json.dumps(answer.body).encode()
+    headers["Content-Type"] = "application/octet-stream" if binary else "application/json"
+    half = body[: max(1, len(body) // 2)]
+    if kind in ("cut-length", "cut-chunked"):
+        return await _cut(request, half, len(body), kind == "cut-chunked", headers), answer.status, kind
+    return web.Response(body=half if kind == "truncated" else body, status=answer.status, headers=headers), answer.status, met
 
 
-async def _cut(request: web.Request, half: str, length: int, chunked: bool, headers: dict[str, str]) -> web.StreamResponse:
-    response: Any = web.StreamResponse(headers=headers | {"Content-Type": "application/json"})
+async def _cut(request: web.Request, half: bytes, length: int, chunked: bool, headers: dict[str, str]) -> web.StreamResponse:
+    response: Any = web.StreamResponse(headers=headers)
     if chunked:
         response.enable_chunked_encoding()
     else:
         response.content_length = length
     await response.prepare(request)
-    await response.write(half.encode())
+    await response.write(half)
     if request.transport is not None:
         request.transport.close()  # after what was written has gone: a reset could overtake it
     return response  # type: ignore[no-any-return]

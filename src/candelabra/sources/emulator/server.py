@@ -25,11 +25,12 @@ __all__ = ["Emulator"]
 class Emulator:
     """An exchange (or several) at a free port of this machine: a context manager that serves from entering to leaving it.
 
-    ``markets``: what is traded; ``exchange``: binance, kraken, coinbase, coinbaseexchange, okx, bybit, coingecko, cryptocompare, or
-    several of them; ``clock``: by which candles form (one that begins in the past and runs fast saves waiting); ``clock_skew_ms``: how
-    far the exchange's own time is ahead of it; ``clock_steps``: (time by ``clock``, skew from then on). ``calls_per_second`` and
-    ``burst``: what the exchange allows, by its clock (None: about what the real one does; `math.inf`: anything); ``ban_s``: for how long
-    it bans who calls before Retry-After is over; ``updates``: announcements of a candle on a socket, the one at its close included.
+    ``markets``: what is traded; ``exchange``: binance, kraken, coinbase, coinbaseexchange, okx, bybit, binance-vision, coingecko,
+    cryptocompare, or several; ``clock``: by which candles form (one that begins in the past and runs fast saves waiting);
+    ``clock_skew_ms``: how far the exchange's own time is ahead of it; ``clock_steps``: (time by ``clock``, skew from then on).
+    ``calls_per_second`` and ``burst``: what the exchange allows, by its clock (None: about what the real one does; `math.inf`: anything);
+    ``ban_s``: for how long it bans who calls before Retry-After is over; ``updates``: announcements of a candle on a socket, the one at
+    its close included.
 
     >>> from candelabra.sources.exchanges.clock import FastClock
     >>> with Emulator([EmulatedMarket("BTC/USDT")], clock=FastClock(1_700_000_000_000)) as emulator:

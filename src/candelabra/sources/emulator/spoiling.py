@@ -30,7 +30,7 @@ def spoil_rows(kind: str, answer: Answer, pick: int) -> bool:
     elif kind == "empty-list":
         rows.clear()
     elif kind == "row-object":
-        rows[row] = {"openTime": rows[row][at.time], "x": 1} if isinstance(rows[row], list) else [1, 2, 3]
+        rows[row] = {"x": 1} if isinstance(rows[row], list) else [1, 2, 3]
     elif kind == "short-row":
         if isinstance(rows[row], list):
             del rows[row][3:]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from candelabra.candles.timeframe import Timeframe
-from candelabra.sources.emulator.market import Bars, EmulatedMarket
+from candelabra.sources.emulator.market import Bars, EmulatedMarket, joined
 
 __all__ = [
+    "FOREVER",
     "Answer",
     "Columns",
     "Exchange",
@@ -19,8 +20,7 @@ __all__ = [
     "World",
     "first_bars",
     "last_bars",
-    "price_text",
-    "volume_text",
+    "texts",
 ]
 
 _LONGEST_ABSENCE: Final = 40_000
@@ -38,6 +38,11 @@ class World:
     def spot(self) -> list[EmulatedMarket]:
         """Markets that are no contracts."""
         return [m for m in self.markets.values() if not m.perpetual]
+
+    def named(self, name: str | None, spelling: Callable[[EmulatedMarket], str], *, perpetual: bool = False) -> EmulatedMarket | None:
+        """The market that an exchange spells so."""
+        among = self.perpetuals() if perpetual else self.spot()
+        return next((m for m in among if spelling(m) == name), None)
 
     def perpetuals(self) -> list[EmulatedMarket]:
         """Contracts."""
@@ -59,7 +64,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Answer:
-    """The JSON ``body`` of an answer; ``rows`` is the very list inside it that holds candles, if it does, laid out as ``columns`` say."""
+    """The ``body`` of an answer, to be written as JSON, or bytes as they are; ``rows`` is the very list inside it that holds candles, if it
+    does, laid out as ``columns`` say.
+    """
 
     body: Any
     status: int = 200
@@ -97,6 +104,9 @@ class SocketGrammar:
     greeting: Sequence[Any] = ()
 
 
+FOREVER: Final = 1 << 60
+"""A time (ms) after all others."""
+
 Handler = Callable[[World, Mapping[str, str]], Answer]
 
 
@@ -126,15 +136,12 @@ def first_bars(world: World, market: EmulatedMarket, frame: Timeframe, start_ms:
     begin = int(frame.ceil(max(start_ms, int(frame.floor(market.listed_ms)))))
     stop = min(end_ms, world.now_ms + 1)
     step = count
-    found: Bars | None = None
-    while begin < stop:
+    found = market.bars(frame, 0, 0)
+    while begin < stop and len(found.open_time) < count:
         edge = min(int(frame.after(begin, step)), stop)
-        found = _joined(found, market.bars(frame, begin, edge, world.now_ms, quiet=world.quiet))
-        if len(found.open_time) >= count:
-            break
+        found = joined([found, market.bars(frame, begin, edge, world.now_ms, quiet=world.quiet)])
         begin, step = int(frame.ceil(edge)), min(2 * step, _LONGEST_ABSENCE)
-    made = found if found is not None else market.bars(frame, 0, 0, world.now_ms)
-    return made.rows(slice(0, count))
+    return found.rows(slice(0, count))
 
 
 def last_bars(world: World, market: EmulatedMarket, frame: Timeframe, end_ms: int, count: int, start_ms: int = 0) -> Bars:
@@ -142,32 +149,16 @@ def last_bars(world: World, market: EmulatedMarket, frame: Timeframe, end_ms: in
     stop = int(frame.ceil(min(end_ms, world.now_ms + 1)))
     least = max(start_ms, int(frame.floor(market.listed_ms)))
     step = count
-    found: Bars | None = None
-    while stop > least:
+    found = market.bars(frame, 0, 0)
+    while stop > least and len(found.open_time) < count:
         begin = max(int(frame.after(stop, -step)), int(frame.ceil(least)))
-        found = _joined(market.bars(frame, begin, stop, world.now_ms, quiet=world.quiet), found)
-        if len(found.open_time) >= count:
-            break
+        found = joined([market.bars(frame, begin, stop, world.now_ms, quiet=world.quiet), found])
         stop, step = begin, min(2 * step, _LONGEST_ABSENCE)
-    made = found if found is not None else market.bars(frame, 0, 0, world.now_ms)
-    return made.rows(slice(max(0, len(made.open_time) - count), len(made.open_time)))
+    return found.rows(slice(max(0, len(found.open_time) - count), len(found.open_time)))
 
 
-def _joined(a: Bars | None, b: Bars | None) -> Bars:
-    import numpy as np
-
-    if a is None or b is None:
-        found = a if b is None else b
-        assert found is not None
-        return found
-    return Bars(*(np.concatenate(pair) for pair in zip(a, b, strict=True)))
-
-
-def price_text(market: EmulatedMarket, ticks: int) -> str:
-    """A price as exchanges write it."""
-    return f"{ticks / 10**market.decimals:.{market.decimals}f}"
-
-
-def volume_text(eighths: int) -> str:
-    """A volume as exchanges write it."""
-    return f"{eighths / 8:.3f}"
+def texts(market: EmulatedMarket, bars: Bars) -> Iterator[tuple[int, str, str, str, str, str, int]]:
+    """Each bar as exchanges write it: open time (ms), open, high, low, close, volume, and how many trades."""
+    scale, form = 10**market.decimals, f"%.{market.decimals}f"
+    for time, o, h, lo, c, volume, trades in zip(*(column.tolist() for column in bars), strict=True):
+        yield time, form % (o / scale), form % (h / scale), form % (lo / scale), form % (c / scale), "%.3f" % (volume / 8), trades

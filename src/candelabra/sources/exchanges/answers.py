@@ -53,9 +53,9 @@ def _holds(json: Any, rows: list[Any], depth: int = 3) -> bool:
 
 
 def listen(exchange: Any) -> ContextVar[Heard | None]:
-    """Have a ccxt exchange note every answer in the `Heard` of the returned variable; ``fetch_ohlcv`` then gives [] and leaves its rows there.
+    """Have a ccxt exchange note every answer in the `Heard` of the returned variable; ``fetch_ohlcv`` gives [] and leaves its rows there.
 
-    ccxt sorts rows, cuts them to the limit and drops those before ``since`` without a word; what is wrong with an answer is seen before that.
+    ccxt sorts rows, cuts them to the limit and drops those before ``since`` without a word: what is wrong is seen before that.
     """
     current: ContextVar[Heard | None] = ContextVar("heard", default=None)
     parse_json, on_rest_response = exchange.parse_json, exchange.on_rest_response

@@ -134,18 +134,20 @@ class _Journey:
         if oldest is not None and start < oldest:
             lost = f"{self.symbol} {self.frame} from {format_time(start)} to {format_time(min(end, oldest))} cannot be had"
             self.notes.append(f"{lost}: {self.source.rules.advice}")
-            return min(end, max(start, oldest))
+            self._skipped(start, min(end, oldest))
+            start, known_before = min(end, oldest), False
         if known_before:
             early = int(self.frame.after(start, -1))
             return start if oldest is not None and early < oldest else early
+        if start >= end:
+            return end
         first = await persist(lambda: self.source.first_ms(self.symbol, self.frame, start), self.patience)
         if first is None:
             self.notes.append(f"{self.source.name} has no candle of {self.symbol} {self.frame} from {format_time(start)} on")
             return end
         self.first_ms = first
         if first > start:
-            text = f"{self.symbol} {self.frame} begins at {format_time(first)} on {self.source.name}"
-            self.notes.append(text)
+            self.notes.append(f"{self.symbol} {self.frame} begins at {format_time(first)} on {self.source.name}")
             self._skipped(start, min(first, end))
         return min(first, end)
 

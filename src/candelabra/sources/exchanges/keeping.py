@@ -57,8 +57,8 @@ class Keeper:
         self._waiting: list[Piece] = []
         self._writing: asyncio.Task[WriteReport] | None = None
         self._reports: list[WriteReport] = []
-        self._wrote_at = self._began = time.monotonic()
-        self._absent = self._bars = self._received_ms = 0
+        self._wrote_at = time.monotonic()
+        self._absent = self._received_ms = 0
         self._simulated = False
 
     async def __aenter__(self) -> Keeper:
@@ -81,9 +81,8 @@ class Keeper:
             await self._flush()
         self._waiting.append(piece)
         count = int(self._frame.index(piece.span[1]) - self._frame.index(piece.span[0]))
-        self._bars += len(piece.bars)
         self._absent += count - len(piece.bars)
-        progress.advance(count, candles_per_s=self._bars / max(1e-3, time.monotonic() - self._began))
+        progress.advance(count, candles=len(piece.bars))
         bars = sum(len(p.bars) for p in self._waiting)
         if bars >= _AT_ONCE or time.monotonic() - self._wrote_at > _EVERY_S:
             await self._flush()

@@ -19,7 +19,8 @@ _KRAKEN: Final = (
 KNOWN: Final = {
     # 6,000 of weight a minute, 2 a request: 50 a second would be allowed. Less than half, for others use this address too.
     "binance": Rules(1000, funding=True, calls_per_second=20.0, jumps=True),
-    "kraken": Rules(720, newest=720, calls_per_second=0.8, loose=True, advice=_KRAKEN),
+    # Rows of volume 0 have been seen, and rows left out where nobody traded: an absent one is neither for sure.
+    "kraken": Rules(720, newest=720, absent="unknown", calls_per_second=0.8, loose=True, advice=_KRAKEN),
     # Bars without a trade are left out of answers; there is no socket for candles.
     "coinbase": Rules(300, absent="no trade", socket=False, calls_per_second=8.0),
     "coinbaseexchange": Rules(300, absent="no trade", socket=False, calls_per_second=8.0),

@@ -1,0 +1,51 @@
+"""Exchanges and aggregators by name: those read up here, all that ccxt knows, and what third parties add."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from candelabra.errors import MissingExtraError, UsageError
+from candelabra.registry import Entry, Registry, did_you_mean
+from candelabra.sources.exchanges.contract import Connection, Source
+
+__all__ = ["SOURCES", "open_source"]
+
+SOURCES: Final = Registry("source")
+"""Sources by name; third parties add theirs through the entry-point group ``candelabra.source``.
+
+``target`` is called with a `Connection` and gives a `Source`.
+"""
+
+_ROOM: Final = "candelabra.sources.exchanges"
+_CONNECTION: Final = f"{_ROOM}.contract:Connection"
+for _name, _summary in {
+    "binance": "all history, perpetuals, funding rates",
+    "bybit": "all history, perpetuals, funding rates",
+    "coinbase": "all history; bars without a trade are left out",
+    "coinbaseexchange": "all history; bars without a trade are left out",
+    "kraken": "the newest 720 candles only",
+    "okx": "all history, perpetuals, funding rates",
+}.items():
+    SOURCES.add(Entry(_name, _CONNECTION, f"{_ROOM}.rest:RestSource", _summary))
+
+
+def open_source(connection: Connection) -> Source:
+    """The source of ``connection.exchange``; close it after use. UsageError with the nearest name for one that nobody knows,
+    MissingExtraError when ccxt, which knows the exchanges, is not installed.
+    """
+    name = connection.exchange
+    if name in SOURCES.names():
+        made: Any = SOURCES.load(name)
+        return cast("Source", made(connection))
+    from candelabra.sources.exchanges.rest import RestSource, load_ccxt
+
+    try:
+        known = list(load_ccxt().exchanges)
+    except MissingExtraError:
+        known = []
+    if name not in known:
+        hint = did_you_mean(name, sorted({*SOURCES.names(), *known}))
+        if not hint.startswith("did"):
+            hint = f"there are {', '.join(SOURCES.names())}, and the others that ccxt knows"
+        raise UsageError(f"there is no exchange {name!r}: {hint}")
+    return RestSource(connection)
