@@ -23,19 +23,21 @@ __all__ = ["Told", "Watch", "patience_s"]
 
 GRACE_S: Final = 2.0
 """How long after its close a bar is asked for by the clock (the clock's seconds)."""
-_LEAST_PATIENCE_S: Final = 30.0
-_BARS: Final = 2.5
+_LEAST_PATIENCE_S: Final = 28.0
+_BARS: Final = 2.3
 _LONGEST: Final = 16.0
 _NAP_S: Final = 60.0
 _FREEING_S: Final = 2.0
+_DIAL_S: Final = 10.0
+"""How long a session may take until it says anything (seconds of the world): in a market that runs fast a bar is shorter than that."""
 _BACK_OFF_S: Final = (0.25, 30.0)
 
 
 def patience_s(frame: Timeframe) -> float:
-    """How old the newest bar that was heard of may get (seconds): 2.5 bars, and 30 s at least.
+    """How old the newest bar that was heard of may get (seconds), so that silence is noticed within 2.5 bars, or 30 s if that is longer.
 
-    >>> patience_s(Timeframe("1m")), patience_s(Timeframe("5s"))
-    (150.0, 30.0)
+    >>> round(patience_s(Timeframe("1m"))), patience_s(Timeframe("5s"))
+    (138, 28.0)
     """
     return max(_BARS * frame.milliseconds / 1000.0, _LEAST_PATIENCE_S)
 
@@ -141,14 +143,16 @@ class Watch:
         """One session to its end: whether anything new was said in it, and why it ended."""
         before = dict(self._newest)
         reader = asyncio.create_task(self._read(stream))
-        nap = min(patience_s(self._frame) / 20.0 / self._clock.rate, 1.0)
+        nap = min(patience_s(self._frame) / 40.0 / self._clock.rate, 1.0)
         why = ""
         try:
             while not reader.done() and not why:
                 await asyncio.wait({reader}, timeout=nap)
                 for symbol in sorted(self._watched):
-                    age = self.age_s(symbol)
-                    if age > patience_s(self._frame) * self._stretch[symbol]:
+                    age, allowed = self.age_s(symbol), patience_s(self._frame) * self._stretch[symbol]
+                    if not self._fresh and self._newest == before:
+                        allowed = max(allowed, _DIAL_S * self._clock.rate)
+                    if age > allowed:
                         # a market in which nothing trades is silent too: it is waited for longer each time
                         self._stretch[symbol] = min(self._stretch[symbol] * 2.0, _LONGEST)
                         self._fresh.discard(symbol)
