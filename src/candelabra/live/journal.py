@@ -111,6 +111,10 @@ class Journal:
         )
         return [(int(a), int(b), c) for a, b, c in rows]
 
+    def count(self, symbol: str) -> int:
+        """How many closed bars of a symbol it has."""
+        return int(self._db.execute("SELECT count(*) FROM predictions WHERE symbol = ?", (symbol,)).fetchone()[0])
+
     def rows(self, table: str, symbol: str | None = None) -> list[dict[str, Any]]:
         """All rows of a table as they were written."""
         if table not in _TABLES:

@@ -39,7 +39,7 @@ _PATIENT: Final = 3
 class Fill(Protocol):
     """Bring candles that open in ``[start_ms, end_ms)`` into a store, as `sources.exchanges.fetching.fill` does."""
 
-    def __call__(self, source: Source, store: Store, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> Awaitable[object]:
+    def __call__(self, source: Source, store: Store, symbol: str, timeframe_: Timeframe, start_ms: int, end_ms: int) -> Awaitable[object]:
         """Raises SourceError; ``retryable`` where asking again can help."""
         ...
 
@@ -72,7 +72,7 @@ class Event:
 
 @dataclass(eq=False)
 class Post:
-    """One symbol's part of the loop; ``seat`` None: to be made anew from the journal."""
+    """One symbol's part of the loop; ``seat`` None: to be made anew from the journal; ``total``: bars in it when the loop ended."""
 
     symbol: str
     health: Health
@@ -82,6 +82,7 @@ class Post:
     newest: Taken | None = None
     figures: dict[str, Rolling] = field(default_factory=dict)
     since_figures: int = 0
+    total: int = 0
 
 
 class Live:
@@ -120,6 +121,10 @@ class Live:
     def stop(self) -> None:
         """End `run` after what is in hand."""
         self._stop.set()
+
+    async def stopped(self) -> None:
+        """Wait for `stop`."""
+        await self._stop.wait()
 
     # how it runs
 
@@ -176,7 +181,7 @@ class Live:
         self.opened = opened
         for post in self.posts.values():
             post.seat = None
-        self._tell("bundle", self.source.name, {"bundle": opened.id, "why": why})
+        self.tell("bundle", self.source.name, {"bundle": opened.id, "why": why})
 
     # what the watch says
 
@@ -287,7 +292,7 @@ class Live:
                 text = (
                     f"{post.symbol}: regimes need {segmenter.needs:,} {segmenter.base} bars of history, and fewer can be had: none are told"
                 )
-                self._tell("note", post.symbol, {"text": text})
+                self.tell("note", post.symbol, {"text": text})
             return seat
         raise last or DataError(f"{post.symbol}: no history")
 
@@ -312,15 +317,15 @@ class Live:
         post.newest = taken
         step, at = taken.step, taken.step.as_of_ms
         if step.prediction is not None:
-            self._tell("prediction", post.symbol, step.prediction.to_dict(), at, keep=False)
+            self.tell("prediction", post.symbol, step.prediction.to_dict(), at, keep=False)
         for bar in step.regimes:
             body = {"timeframe": bar.timeframe, "close_ms": bar.close_ms, "label": bar.label, "age": bar.age, "confirmed": bar.confirmed}
-            self._tell("regime", post.symbol, body, at, keep=False)
+            self.tell("regime", post.symbol, body, at, keep=False)
         for as_of, horizon, body in taken.judged:
-            self._tell("judged", post.symbol, {"as_of_ms": as_of, "horizon": horizon, **body}, at, keep=False)
+            self.tell("judged", post.symbol, {"as_of_ms": as_of, "horizon": horizon, **body}, at, keep=False)
         if taken.paper is not None:
             told = {"target": taken.paper.target, "units": taken.paper.units, "equity": taken.paper.equity, "trades": taken.paper.trades}
-            self._tell("paper", post.symbol, told, at, keep=False)
+            self.tell("paper", post.symbol, told, at, keep=False)
         post.since_figures += 1
         if post.since_figures >= self.settings.judge_every:
             post.since_figures = 0
@@ -370,15 +375,15 @@ class Live:
 
     def _changed(self, change: StateChange) -> None:
         body = {"before": change.before, "after": change.after, "why": change.why}
-        self._tell("state", change.subject, body, change.at_ms)
+        self.tell("state", change.subject, body, change.at_ms)
 
     def _warn(self, key: str, subject: str, text: str) -> None:
         """A warning, each once until another of its kind comes."""
         if text not in self._warned:
             self._warned = {one for one in self._warned if not one.startswith(key)} | {text}
-            self._tell("warning", subject, {"text": text})
+            self.tell("warning", subject, {"text": text})
 
-    def _tell(self, kind: str, subject: str, body: dict[str, Any], at_ms: int | None = None, *, keep: bool = True) -> None:
+    def tell(self, kind: str, subject: str, body: dict[str, Any], at_ms: int | None = None, *, keep: bool = True) -> None:
         """To the journal (what is not in its tables anyway), then to whoever listens."""
         at = self._now() if at_ms is None else at_ms
         if keep:
