@@ -18,6 +18,7 @@ from candelabra.live.drift import Drift, input_edges, psi, read_edges, write_edg
 from candelabra.live.feed import spanning
 from candelabra.live.journal import writing_journal
 from candelabra.live.judge import Judge, rolling, warnings
+from candelabra.live.losses import Losses
 from candelabra.live.promise import Interval, Promise, read_promise
 from candelabra.live.rivals import Rival
 from candelabra.live.seat import Opened, Seat
@@ -75,7 +76,7 @@ def test_a_forecast_whose_future_is_absent_is_noted_and_counts_nowhere(opened: O
         closes = {at for at, _, _ in journal.predictions(market.symbol)}
     assert bodies[hours[0], "1h"]["return"] is None
     assert hours[0] + HOUR not in closes
-    assert all(one["return"] is not None for one in seat.judge.newest["1h"])
+    assert len(seat.judge.newest["1h"]) == sum(body["return"] is not None for (_, h), body in bodies.items() if h == "1h")
 
 
 def judged(loss: float, rival: float, hit: float = 1.0) -> dict[str, Any]:
@@ -85,10 +86,25 @@ def judged(loss: float, rival: float, hit: float = 1.0) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def losses(bodies: list[dict[str, Any]], window: int = 400) -> Losses:
+    made = Losses(window, ["har"])
+    for body in bodies:
+        made.add(body)
+    return made
+
+
+def test_only_the_newest_are_kept() -> None:
+    made = losses([judged(float(k), 1.0) for k in range(25)], window=10)
+    assert made.column("crps").tolist() == list(range(15, 25))
+    assert len(made) == 10
+    assert np.isnan(made.column("crps ewma")).all()
+
+
 def test_rolling_figures_are_the_mean_losses_and_the_skill_over_them() -> None:
     random = np.random.default_rng(0)
     ones = [judged(0.9 + 0.1 * x, 1.0 + 0.1 * x, float(x > -1.3)) for x in random.normal(size=400)]
-    found = rolling([ones[:300], ones[300:]], "1h", 1, 24)
+    found = rolling([losses(ones[:300]), losses(ones[300:])], "1h", 1, 24)
+    assert found.sure
     assert found.bars == 400
     assert found.pinball == pytest.approx(np.mean([one["pinball"] for one in ones]))
     skill = found.skill["crps", "har"]
@@ -96,15 +112,15 @@ def test_rolling_figures_are_the_mean_losses_and_the_skill_over_them() -> None:
     assert skill.low < skill.value < skill.high
     assert skill.low > 0.05
     assert found.coverage[0.9].value == pytest.approx(np.mean([one["covered"]["0.9"] for one in ones]))
-    few = rolling([ones[:10]], "1h", 1, 24)
+    few = rolling([losses(ones[:10])], "1h", 1, 24)
     assert math.isnan(few.skill["crps", "har"].low)
-    assert rolling([[]], "1h", 1, 24).bars == 0
+    assert rolling([losses([])], "1h", 1, 24).bars == 0
 
 
 def test_a_warning_when_the_live_interval_leaves_the_promised_one() -> None:
     random = np.random.default_rng(1)
     ones = [judged(1.2 + 0.1 * x, 1.0, float(x > 0)) for x in random.normal(size=300)]
-    found = rolling([ones], "1h", 1, 24)
+    found = rolling([losses(ones)], "1h", 1, 24)
     promise = Promise(
         {("1h", "crps", "har"): Interval(0.05, 0.02, 0.08), ("1h", "qlike", "har"): Interval(-0.2, -0.3, -0.1)},
         {("1h", 0.9): Interval(0.9, 0.88, 0.92), ("1h", 0.5): Interval(0.5, 0.4, 0.6)},
@@ -114,6 +130,7 @@ def test_a_warning_when_the_live_interval_leaves_the_promised_one() -> None:
     assert "skill in quantile loss over har" in said[0]
     assert "90 % intervals hold" in said[1]
     assert warnings(found, Promise({}, {})) == []
+    assert warnings(rolling([losses(ones)], "1h", 1, 100), promise) == []  # three blocks are too few to be sure
     assert not Promise({}, {})
 
 

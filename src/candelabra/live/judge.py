@@ -16,10 +16,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from candelabra.candles.timeframe import Timeframe
 from candelabra.live.journal import Journal
+from candelabra.live.losses import COVERAGES, MEASURES, Losses
 from candelabra.live.promise import Interval, Promise
 from candelabra.live.rivals import Rival, losses
-from candelabra.metrics.forecast import qlike, share
+from candelabra.metrics.forecast import mean_loss, qlike, share
 from candelabra.metrics.quantiles import covered, crps, pinball
 from candelabra.metrics.significance import block_bootstrap
 from candelabra.models.base import ModelOutput
@@ -27,13 +29,13 @@ from candelabra.windows.recipe import Recipe
 from candelabra.windows.series import Series
 from candelabra.windows.targets import make_targets
 
-__all__ = ["COVERAGES", "Judge", "Rolling", "rolling", "warnings"]
+__all__ = ["Judge", "Rolling", "block_bars", "rolling", "warnings", "window_bars"]
 
-COVERAGES: Final = (0.5, 0.8, 0.9)
-WINDOW: Final = 720
-"""How many forecasts of a horizon rolling figures are made of, at most."""
+WINDOW: Final = (720, 3000)
+"""How many forecasts of a horizon rolling figures are made of: four weeks of bars, but so many at least and at most."""
 _RESAMPLES: Final = 500
 _LEAST: Final = 30
+_WEEK_MS: Final = 7 * 86_400_000
 Floats = NDArray[np.float64]
 
 
@@ -42,7 +44,8 @@ class Rolling:
     """Figures of the newest judged forecasts of one horizon.
 
     ``bars`` judged; ``pinball`` and ``qlike``: mean losses; ``skill`` by ``(measure, baseline)``: 1 - loss / the baseline's, with its 95 %
-    block-bootstrap interval; ``coverage`` by nominal share, with a binomial interval for forecasts that overlap.
+    block-bootstrap interval; ``coverage`` by nominal share, with a binomial interval for forecasts that overlap. ``sure``: there are
+    enough of them for these intervals (four blocks, thirty that do not overlap): few look surer than they are.
     """
 
     horizon: str
@@ -51,6 +54,7 @@ class Rolling:
     qlike: float
     skill: Mapping[tuple[str, str], Interval]
     coverage: Mapping[float, Interval]
+    sure: bool = False
 
 
 class Judge:
@@ -64,18 +68,20 @@ class Judge:
         rivals: Sequence[Rival],
         variance_scale: Sequence[float],
         *,
-        window: int = WINDOW,
+        window: int | None = None,
         since_ms: int | None = None,
     ) -> None:
         """``variance_scale``: of the bundle's own calibration; ``since_ms``: earlier forecasts are left alone (they lie too far back)."""
         self._journal, self.symbol, self._recipe, self._rivals = journal, symbol, recipe, tuple(rivals)
         self._scale = tuple(variance_scale)
         self._horizons = tuple(h.name for h in recipe.horizons)
-        self._window = window
-        self.newest: dict[str, deque[dict[str, Any]]] = {}
+        size = window_bars(recipe.base) if window is None else window
+        self.newest: dict[str, Losses] = {}
         self._waiting: dict[str, deque[tuple[int, dict[str, Any]]]] = {}
         for horizon in self._horizons:
-            self.newest[horizon] = deque(journal.newest_judged(symbol, horizon, window), maxlen=window)
+            known = self.newest[horizon] = Losses(size, [rival.name for rival in self._rivals])
+            for body in journal.newest_judged(symbol, horizon, size):
+                known.add(body)
             low = -(1 << 62) if since_ms is None else since_ms
             self._waiting[horizon] = deque((at, _slim(json.loads(body))) for at, body in journal.unjudged(symbol, horizon, low))
 
@@ -111,7 +117,7 @@ class Judge:
             known = int(base.after(at, self._recipe.steps[h]))
             self._journal.add_judged(self.symbol, at, self._horizons[h], known, body)
             if body["return"] is not None:
-                self.newest[self._horizons[h]].append(body)
+                self.newest[self._horizons[h]].add(body)
             made.append((at, self._horizons[h], body))
         return made
 
@@ -137,38 +143,53 @@ class Judge:
         return body
 
 
-def rolling(judged: Sequence[Sequence[Mapping[str, Any]]], horizon: str, steps: int, block: int, *, resamples: int = _RESAMPLES) -> Rolling:
-    """Figures of one horizon from judged forecasts of several symbols, oldest first; ``steps``: the horizon in base bars.
+def window_bars(base: Timeframe) -> int:
+    """How many forecasts rolling figures are made of.
 
-    ``block``: bars of a bootstrap block (shortened to a quarter of what there is); the newest forecasts of all symbols stand side by side.
+    >>> window_bars(Timeframe("1h")), window_bars(Timeframe("15m")), window_bars(Timeframe("1m"))
+    (720, 2688, 3000)
     """
-    longest = max((len(one) for one in judged), default=0)
-    bars = sum(len(one) for one in judged)
+    return int(min(max(4 * _WEEK_MS // base.milliseconds, WINDOW[0]), WINDOW[1]))
+
+
+def block_bars(base: Timeframe) -> int:
+    """Bars of a bootstrap block: a week, or a quarter of the window where that is shorter."""
+    return int(max(1, min(_WEEK_MS // base.milliseconds, window_bars(base) // 4)))
+
+
+def rolling(judged: Sequence[Losses], horizon: str, steps: int, block: int, *, resamples: int = _RESAMPLES) -> Rolling:
+    """Figures of one horizon from judged forecasts of several symbols; ``steps``: the horizon in base bars.
+
+    ``block``: bars of a bootstrap block (shortened to a quarter of what there is, which then makes no ``sure`` figures); the newest
+    forecasts of all symbols stand side by side.
+    """
+    longest, bars = max((len(one) for one in judged), default=0), sum(len(one) for one in judged)
     if not bars:
-        return Rolling(horizon, 0, math.nan, math.nan, {}, {})
-    every = [one for symbol in judged for one in symbol]
-    mean = {name: float(np.nanmean([one[name] for one in every])) for name in ("pinball", "qlike")}
+        return Rolling(horizon, 0, math.nan, math.nan, {}, {}, False)
     skill = {}
-    names = sorted({name for one in every for name in one["rivals"]})
-    for measure in ("crps", "qlike"):
-        for name in names:
+    for measure in MEASURES:
+        for name in sorted({name for one in judged for name in one.rivals}):
             table = np.zeros((longest, 2))
-            for symbol in judged:
-                pairs = [(one[measure], one["rivals"].get(name, {}).get(measure)) for one in symbol]
-                known = [(a, b) if b is not None and math.isfinite(a) else (0.0, 0.0) for a, b in pairs]
-                table[longest - len(known) :] += np.array(known)
+            for one in judged:
+                pair = np.stack([one.column(measure), one.column(f"{measure} {name}")], axis=1)
+                table[longest - len(one) :] += np.where(np.isfinite(pair).all(axis=1)[:, None], pair, 0.0)
             skill[measure, name] = _skill(table, max(1, min(block, longest // 4)), resamples) if longest >= _LEAST else _unknown()
     coverage = {}
     for nominal in COVERAGES:
-        hits = [one["covered"][f"{nominal:g}"] for one in every if one["covered"][f"{nominal:g}"] is not None]
-        found = share(hits, origins=max(longest / steps, 1.0))
+        found = share(np.concatenate([one.column(f"{nominal:g}") for one in judged]), origins=max(longest / steps, 1.0))
         coverage[nominal] = Interval(found.value, found.value - 1.96 * found.standard_error, found.value + 1.96 * found.standard_error)
-    return Rolling(horizon, bars, mean["pinball"], mean["qlike"], skill, coverage)
+    means = [mean_loss(np.concatenate([one.column(name) for one in judged])) for name in ("pinball", "qlike")]
+    return Rolling(horizon, bars, means[0], means[1], skill, coverage, longest >= max(4 * block, _LEAST * steps))
 
 
 def warnings(found: Rolling, promise: Promise) -> list[str]:
-    """In words, each live figure that has left what the evaluation promised: the two 95 % intervals have nothing in common."""
-    said = []
+    """In words, each live figure that has left what the evaluation promised: the two 95 % intervals have nothing in common.
+
+    None before there are enough forecasts to be ``sure``.
+    """
+    said: list[str] = []
+    if not found.sure:
+        return said
     for (measure, name), live in found.skill.items():
         promised = promise.skill.get((found.horizon, measure, name))
         if promised is not None and live.apart(promised):
@@ -176,7 +197,7 @@ def warnings(found: Rolling, promise: Promise) -> list[str]:
             said.append(f"{found.horizon}: skill in {what} over {name} is {_words(live)} live, {_words(promised)} was promised")
     for nominal, live in found.coverage.items():
         promised = promise.coverage.get((found.horizon, nominal))
-        if promised is not None and found.bars >= _LEAST and live.apart(promised):
+        if promised is not None and live.apart(promised):
             said.append(f"{found.horizon}: {100 * nominal:g} % intervals hold {_words(live)} live, {_words(promised)} was promised")
     return said
 

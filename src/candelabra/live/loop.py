@@ -18,7 +18,7 @@ from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import CandelabraError, DataError, SourceError, UsageError
 from candelabra.live.feed import closed_candles, feed_timeframe, history_start, newest_stretch
 from candelabra.live.journal import Journal
-from candelabra.live.judge import Rolling, rolling, warnings
+from candelabra.live.judge import Rolling, block_bars, rolling, warnings
 from candelabra.live.seat import Opened, Seat, Taken
 from candelabra.live.states import Health, StateChange
 from candelabra.live.watch import Watch
@@ -55,7 +55,6 @@ class LiveSettings:
     since_ms: int | None = None
     paper: bool = True
     judge_every: int = 24
-    block_ms: int = 7 * 86_400_000
 
 
 @dataclass(frozen=True)
@@ -335,9 +334,9 @@ class Live:
         """Rolling figures of all symbols together, by horizon; what has left its promise is warned of, once."""
         seats = [post.seat for post in self.posts.values() if post.seat is not None]
         recipe, found = self.opened.predictor.recipe, {}
-        block = max(1, self.settings.block_ms // recipe.base.milliseconds)
+        block = block_bars(recipe.base)
         for horizon, steps in zip(recipe.horizons, recipe.steps, strict=True):
-            found[horizon.name] = rolling([list(s.judge.newest[horizon.name]) for s in seats], horizon.name, steps, block)
+            found[horizon.name] = rolling([s.judge.newest[horizon.name] for s in seats], horizon.name, steps, block)
             for text in warnings(found[horizon.name], self.opened.promise):
                 self._warn(text.partition(" is ")[0].partition(" hold ")[0], self.source.name, text)
         for seat in seats:
