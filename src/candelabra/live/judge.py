@@ -172,7 +172,8 @@ def rolling(judged: Sequence[Losses], horizon: str, steps: int, block: int, *, r
             table = np.zeros((longest, 2))
             for one in judged:
                 pair = np.stack([one.column(measure), one.column(f"{measure} {name}")], axis=1)
-                table[longest - len(one) :] += np.where(np.isfinite(pair).all(axis=1)[:, None], pair, 0.0)
+                pair[np.isnan(pair.sum(axis=1))] = 0.0
+                table[longest - len(one) :] += pair
             skill[measure, name] = _skill(table, max(1, min(block, longest // 4)), resamples) if longest >= _LEAST else _unknown()
     coverage = {}
     for nominal in COVERAGES:

@@ -27,7 +27,7 @@ _LEAST_PATIENCE_S: Final = 28.0
 _BARS: Final = 2.3
 _LONGEST: Final = 16.0
 _NAP_S: Final = 60.0
-_FREEING_S: Final = 2.0
+_FREEING_S: Final = 6.0
 _DIAL_S: Final = 10.0
 """How long a session may take until it says anything (seconds of the world): in a market that runs fast a bar is shorter than that."""
 _BACK_OFF_S: Final = (0.25, 30.0)

@@ -20,7 +20,7 @@ from candelabra.sources.exchanges.contract import Connection, Notice
 __all__ = ["SocketStream"]
 
 _KEPT_ROWS: Final = 16
-_FREEING_S: Final = 2.0
+_FREEING_S: Final = 5.0
 _BREATH_S: Final = 0.01
 
 
@@ -85,6 +85,7 @@ class SocketStream:
         if session is not None and not session.closed:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(session.close(), _FREEING_S)
+            client.session = None  # it has been let go of as far as it can be
 
     def _dialled(self) -> Any:
         options = {k: v for k, v in self._connection.options.items() if k != "calls_per_second"}
