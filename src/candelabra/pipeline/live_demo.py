@@ -97,14 +97,13 @@ def demo_live(
     run = folder / "run"
     result = train(chosen, [candles], folder=run, progress=progress, labels=labels, commands=("candelabra demo --live",))
     clock = FastClock(_START_MS + 600_000, speed)
-    end_ms = clock.now_ms() + int(seconds * speed * 1000)
-    loops: list[Live] = []
+    ends: list[int] = []
 
     def begin(loop: Live) -> None:
-        loops.append(loop)
-
         def enough(event: Event) -> None:
-            if clock.now_ms() >= end_ms:
+            if not ends and event.kind == "state" and event.subject == _SYMBOL and event.body["after"] == "live":
+                ends.append(clock.now_ms() + int(seconds * speed * 1000))  # it has caught up with the emulated present
+            if ends and clock.now_ms() >= ends[0]:
                 loop.stop()
 
         loop.subscribe(enough)

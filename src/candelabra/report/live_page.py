@@ -18,7 +18,9 @@ __all__ = ["LiveView", "live_page"]
 
 Floats = NDArray[np.float64]
 Spells = Sequence[tuple[int, int, str]]
-_COLOURS = tuple(f"@regime{k}" for k in range(10))
+_COLOURS = tuple(f"@regime{k}" for k in range(3, 10))
+_NAMED = {"bullish": "@regime0", "bearish": "@regime1", "sideways": "@regime2", "unknown": "@line"}
+_FILLS = ("@ours90", "@ours80", "@ours50")
 _STATES = {"live": "@regime0", "warming": "@grey", "stale": "@regime6", "recovering": "@regime3", "halted": "@ink"}
 
 
@@ -57,16 +59,18 @@ def _figure(view: LiveView) -> Spec:
     up: Spec = {"increasing": {"line": {"color": "@ink", "width": 1}, "fillcolor": "@paper"}}
     down: Spec = {"decreasing": {"line": {"color": "@ink", "width": 1}, "fillcolor": "@ink"}}
     data: list[Spec] = []
-    for place, (horizon, (due, low, high)) in enumerate(view.bands.items()):
-        tone, pale = ("@ours", "@oursSoft")[place % 2], 0.12 + 0.06 * place
-        edge = line(times(due), column(low, 7), f"90 % of {horizon}", tone, 0.8, showlegend=False, hoverinfo="skip")
-        fill = {"fill": "tonexty", "opacity": pale, "hoverinfo": "skip"}
-        data += [edge, line(times(due), column(high, 7), f"90 % of {horizon} ahead", tone, 0.8, **fill)]
+    for place, (horizon, (due, low, high)) in enumerate(reversed(list(view.bands.items()))):  # the longest first: it lies behind
+        fill = {"fill": "tonexty", "fillcolor": _FILLS[min(place, len(_FILLS) - 1)], "hoverinfo": "skip"}
+        data += [
+            line(times(due), column(low, 7), f"90 % of {horizon}", "@oursSoft", 0.6, showlegend=False, hoverinfo="skip"),
+            line(times(due), column(high, 7), f"90 % of {horizon} ahead", "@oursSoft", 0.6, **fill),
+        ]
     middle = (c.open_time + c.close_time) // 2
     data.append({"type": "candlestick", "x": times(middle), **prices, **up, **down, "name": "candles", "showlegend": False})
     rows = [*view.regimes.items(), ("state", view.states)]
     named = dict.fromkeys(name for tf, spells in rows if tf != "state" for _, _, name in spells)
-    tones = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(named)}
+    others = [name for name in named if name not in _NAMED]
+    tones = _NAMED | {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(others)}
     for place, (_, spells) in enumerate(rows):
         for start, end, name in spells:
             tone = _STATES.get(name) or tones.get(name, "@grey")
