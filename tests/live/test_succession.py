@@ -51,16 +51,16 @@ def later(opened: Opened) -> Opened:
 
 
 def test_a_tie_keeps_the_champion(later: Opened, market: Candles) -> None:
-    start = int(market.span[0]) + 1100 * HOUR
+    start = int(market.span[0]) + 1270 * HOUR
     found = contest(later, later, [market], start)
-    assert found.rows > 200
+    assert found.rows > 100
     assert found.crps[:1] == (0.0,)
     assert not found.wins
     assert "the champion goes on" in found.why
 
 
 def test_the_better_of_two_is_found(later: Opened, market: Candles, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = int(market.span[0]) + 1100 * HOUR
+    start = int(market.span[0]) + 1270 * HOUR
     worse = replace(later, path=Path("worse"), predictor=replace(later.predictor, manifest=replace(later.predictor.manifest, id="worse")))
 
     class Spoiled(Follower):
@@ -111,7 +111,7 @@ def test_a_winner_takes_over_in_the_journal_and_a_failure_is_told(
         journal.use_bundle(later.id, later.path, 0, "given")
         live = Live(later, source, store, journal, clock, plain_fill, LiveSettings((market.symbol,)))  # type: ignore[arg-type]
         journal.skip(market.symbol, market.span[1])
-        schedule = Schedule(HOUR, 250 * HOUR, tmp_path)
+        schedule = Schedule(HOUR, 130 * HOUR, tmp_path)
 
         async def twice() -> None:
             task = asyncio.create_task(succeed(live, schedule))
@@ -121,7 +121,7 @@ def test_a_winner_takes_over_in_the_journal_and_a_failure_is_told(
 
         asyncio.run(asyncio.wait_for(twice(), 30))
         assert live.opened.notes == ("challenger",)
-    assert asked[0] == market.span[1] - 250 * HOUR
+    assert asked[0] == market.span[1] - 130 * HOUR
     with reading_journal(tmp_path / "journal") as journal:
         assert [row["why"].partition(":")[0] for row in journal.rows("bundles")] == ["given", f"clearly better than {later.id}"]
         told = [json.loads(row["body"]) for row in journal.rows("events")]

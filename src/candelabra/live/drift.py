@@ -112,6 +112,11 @@ class Drift:
         self._bins.append(row)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The features that are watched."""
+        return tuple(self._edges)
+
+    @property
     def bars(self) -> int:
         """How many bars are compared."""
         return len(self._bins)

@@ -109,7 +109,9 @@ class Live:
         for health in (self.exchange, *(post.health for post in self.posts.values())):
             health.on_change(self._changed)
         self.watch = Watch(source, stream, settings.symbols, self.frame, clock, self)
-        self._warned: set[str] = set()
+        self._warned: dict[str, str] = {}
+        self._drifted: dict[str, set[str]] = {}
+        self._outside: set[str] = set()
         self._stop = asyncio.Event()
         self._last_error: CandelabraError | None = None
 
@@ -334,20 +336,31 @@ class Live:
         """Rolling figures of all symbols together, by horizon; what has left its promise is warned of, once."""
         seats = [post.seat for post in self.posts.values() if post.seat is not None]
         recipe, found = self.opened.predictor.recipe, {}
-        block = block_bars(recipe.base)
+        block, said = block_bars(recipe.base), dict[str, str]()
         for horizon, steps in zip(recipe.horizons, recipe.steps, strict=True):
             found[horizon.name] = rolling([s.judge.newest[horizon.name] for s in seats], horizon.name, steps, block)
-            for text in warnings(found[horizon.name], self.opened.promise):
-                self._warn(text.partition(" is ")[0].partition(" hold ")[0], self.source.name, text)
+            said |= {text.partition(" is ")[0].partition(" hold ")[0]: text for text in warnings(found[horizon.name], self.opened.promise)}
+        for key, text in said.items():
+            if key not in self._outside:  # what stays outside is not said again
+                self.tell("warning", self.source.name, {"text": text})
+        self._outside = set(said)
         for seat in seats:
-            drift = seat.drift
-            for name, value in drift.drifted().items() if drift is not None else ():
-                over = drift.bars if drift is not None else 0
-                text = f"{seat.symbol}: {name} has drifted from its train range (PSI {value:.2f} over {over} bars)"
-                self._warn(f"{seat.symbol} drift {name}", seat.symbol, text)
+            self._watch_drift(seat)
         for post in self.posts.values():
             post.figures = found
         return found
+
+    def _watch_drift(self, seat: Seat) -> None:
+        """A warning when an input has drifted that had not before."""
+        if seat.drift is None:
+            return
+        far = seat.drift.drifted()
+        known = self._drifted.setdefault(seat.symbol, set())
+        if set(far) - known:
+            worst = ", ".join(f"{name} (PSI {value:.2f})" for name, value in list(far.items())[:3])
+            text = f"{seat.symbol}: {len(far)} of {len(seat.drift.names)} inputs lie far from their train range: {worst}"
+            self._warn(f"{seat.symbol} drift", seat.symbol, text)
+        self._drifted[seat.symbol] = set(far)
 
     # small things
 
@@ -377,9 +390,9 @@ class Live:
         self.tell("state", change.subject, body, change.at_ms)
 
     def _warn(self, key: str, subject: str, text: str) -> None:
-        """A warning, each once until another of its kind comes."""
-        if text not in self._warned:
-            self._warned = {one for one in self._warned if not one.startswith(key)} | {text}
+        """A warning, said again only when it says something else."""
+        if self._warned.get(key) != text:
+            self._warned[key] = text
             self.tell("warning", subject, {"text": text})
 
     def tell(self, kind: str, subject: str, body: dict[str, Any], at_ms: int | None = None, *, keep: bool = True) -> None:
