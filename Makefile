@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check lint types unit bench wheel clean
+.PHONY: help demo test check lint types unit storms bench wheel clean
 
 help:
 	@echo "make demo    install and run the main job on a simulated market (no network, a few minutes)"
 	@echo "make test    install and run every check and test"
 	@echo "make check   the quick part: lint, types, architecture, unit tests"
+	@echo "make storms  the fault tests with many seeds and thousands of faults (an hour or more)"
 	@echo "make bench   measure (long); python -m bench run --small takes a minute"
 	@echo "make wheel   build the wheel into dist/"
 
@@ -36,12 +37,15 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy src
 
 unit: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 check: lint types unit
 
 test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+storms: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 CANDELABRA_STORMS=full HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q -n 2 tests/sources tests/serving tests/live
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench run --out results.jsonl

@@ -27,6 +27,7 @@ MODULES = (
     "regime_real",
     "regime_nested",
     "anomalies",
+    "fetching",
     "live",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""

@@ -27,6 +27,12 @@ def no_way_out() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def storms() -> bool:
+    """Whether long storms are wanted (`make storms` sets `CANDELABRA_STORMS=full`): many seeds and thousands of faults."""
+    return os.environ.get("CANDELABRA_STORMS") == "full"
+
+
+@pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real candles (`CANDELABRA_DATA`, else `../shared/data` beside the repository); skips when it is absent."""
     given = os.environ.get("CANDELABRA_DATA")

@@ -66,6 +66,12 @@ def test_a_short_door_loads_its_own_room_only() -> None:
     assert "torch" in loaded_after(script)
 
 
+def test_an_emulated_exchange_loads_a_server_when_it_starts_only() -> None:
+    script = "import candelabra.sources.emulator as e; from candelabra.testing import Emulator; Emulator(e.EmulatedMarket('BTC/USDT'))"
+    assert not {"aiohttp", "ccxt"} & set(loaded_after(script))
+    assert "aiohttp" in loaded_after(f"{script}.__enter__()")
+
+
 def test_help_of_every_verb_is_light() -> None:
     calls = "; ".join(f"assert main({[*verb, '--help']!r}) == 0" for verb in VERBS)
     assert loaded_after(f"from candelabra.cli import main; {calls}; assert main(['--version']) == 0") == []

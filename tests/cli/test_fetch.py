@@ -56,6 +56,14 @@ def test_candles_come_and_the_last_line_says_where_they_are(
     assert Store.open("candles").read("BTC/USDT:USDT", "1m").simulated
 
 
+def test_funding_rates_come_beside_the_candles(emulator: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["fetch", "binance", "BTC/USDT:USDT", "--since", "2023-11-14", "--funding", "--base-url", emulator.url, "--quiet", "--store"]
+    assert main([*call, str(tmp_path / "a")]) == 0
+    assert "BTC/USDT:USDT: 3 funding rates up to 2023-11-14 16:00" in capsys.readouterr().out
+    assert main([*call[:2], "BTC/USDT", *call[3:], str(tmp_path / "a")]) == 2
+    assert "is no perpetual" in capsys.readouterr().err
+
+
 def test_mistakes_are_answered(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -382,6 +382,8 @@ def test_the_command_trains_on_a_learning_set(place: Path, capsys: pytest.Captur
     first = learning_set()
     first.select(timeframes=["1h"]).write(small)
     args = ["train", str(place / "SIM5USDT_1h.parquet"), "--labels", str(small), "--regimes-only", "--out", str(place / "typed"), "--quiet"]
+    for key, value in {"network.width": 8, "network.layers": 3, "training.steps": 20, "training.evaluate_every": 20}.items():
+        args += ["--set", f"regimes.{key}={value}"]
     assert main(args) == 0
     said = capsys.readouterr().out
     assert "trailing rule" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 from typing import Any
 
@@ -36,6 +37,9 @@ def test_damaged_files_give_our_errors_and_balanced_books(form: str, random: Ran
     check_import(name, mutated(content, random), stored=False, most_rejected=most, **wishes(form))
 
 
+MANY = 20_000 if os.environ.get("CANDELABRA_STORMS") == "full" else 600
+
+
 @given(content=st.binary(max_size=400), form=st.sampled_from(list(FILES)))
 def test_bytes_of_no_kind_give_our_errors(content: bytes, form: str) -> None:
     check_import(FILES[form][0], content, stored=False, **wishes(form))
@@ -43,8 +47,8 @@ def test_bytes_of_no_kind_give_our_errors(content: bytes, form: str) -> None:
 
 @pytest.mark.slow
 @given(form=st.sampled_from(list(FILES)), random=st.randoms(use_true_random=False), most=st.sampled_from([0.01, 1.0]))
-@settings(max_examples=2_000, suppress_health_check=list(HealthCheck), deadline=None)
-def test_two_thousand_damaged_files(form: str, random: Random, most: float) -> None:
+@settings(max_examples=MANY, suppress_health_check=list(HealthCheck), deadline=None)
+def test_many_damaged_files(form: str, random: Random, most: float) -> None:
     name, content = FILES[form]
     check_import(name, mutated(content, random), stored=random.random() < 0.1, most_rejected=most, **wishes(form))
 

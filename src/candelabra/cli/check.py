@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from candelabra.candles.agreement import Agreement
     from candelabra.candles.quality import QualityReport
     from candelabra.candles.raw import RawCandles
+    from candelabra.errors import CandelabraError
+    from candelabra.sources.coverage import Coverage
 
 __all__ = ["check"]
 
@@ -26,31 +29,56 @@ def check(
     against: Annotated[
         str | None, typer.Option("--against", metavar="PATH", help="Hold them against another source of the same markets.")
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="Draw coverage calendars: a square per day, coloured by what lacks and why."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Look at candles before they are trusted: findings, coverage and a verdict. Exit code 1 when some are unusable or unreadable.
 
-    No file can show by itself that it is real and not made up: --against compares it bar by bar with a second source.
+    Of a store it also tells why bars are absent, what was revised, and whether its exchanges tell of the same markets. No file can show
+    by itself that it is real and not made up: --against compares it bar by bar with a second source.
     """
     from candelabra.candles.quality import inspect
+    from candelabra.cli.coverage import across_exchanges, coverages, draw, places, show_coverage
     from candelabra.sources.files import read_raw_apart
 
-    series, wrong = read_raw_apart(paths, symbol=None if symbol is None else symbol_name(symbol), timeframe=timeframe)
+    series: list[RawCandles] = []
+    wrong: list[CandelabraError] = []
+    kept: list[Coverage] = []
+    name = None if symbol is None else symbol_name(symbol)
+    found_at = places(paths, name, timeframe)
+    for place in found_at:
+        found, refused = read_raw_apart(place.paths, symbol=name, timeframe=timeframe)
+        series, wrong, kept = [*series, *found], [*wrong, *refused], [*kept, *coverages(place, found)]
+    if not series and len(wrong) == 1:
+        raise wrong[0]
     reports = [inspect(raw) for raw in series]
     unusable = sum(r.verdict == "unusable" for r in reports)
     compared = [] if against is None else _compared(series, against)
-    strangers = any(agreement.verdict == "not the same market" for agreement in compared)
+    across = across_exchanges(found_at, name)
+    strangers = any(agreement.verdict == "not the same market" for agreement in [*compared, *across.values()])
+    if picture is not None:
+        draw(kept, across, picture)
     if as_json:
         told = [r.as_dict() | {"files": list(raw.files)} for r, raw in zip(reports, series, strict=True)]
         verdict = "unusable" if unusable or wrong else "usable"
         document = {"verdict": verdict, "series": told, "refused": [str(error) for error in wrong]}
         if against is not None:
             document["against"] = [agreement.as_dict() for agreement in compared]
+        document["coverage"] = [one.as_dict() for one in kept]
+        document["across"] = [{"first": first, "second": second} | agreement.as_dict() for (first, second), agreement in across.items()]
+        if picture is not None:
+            document["picture"] = str(picture)
         emit_json("check", document)
     else:
         for report, raw in zip(reports, series, strict=True):
             alone = [r.symbol == report.symbol and r.timeframe == report.timeframe for r in reports].count(True) == 1
             _show(report, "" if alone else f" ({', '.join(raw.files)})")
+        show_coverage(kept)
+        for (first, second), agreement in across.items():
+            _show_agreement(agreement, second, first)
         for agreement in compared:
             _show_agreement(agreement, str(against))
         for error in wrong:
@@ -60,6 +88,8 @@ def check(
                 f"{unusable} of {len(reports)} series cannot be used as they are: mend the rows named above, "
                 "or let `candelabra train --on-bad drop` leave them out"
             )
+        if picture is not None:
+            out().print(f"calendars of coverage: {picture}", soft_wrap=True)
     return EXIT_FINDINGS if unusable or wrong or strangers else 0
 
 
@@ -85,9 +115,10 @@ def _compared(series: list[RawCandles], against: str) -> list[Agreement]:
     return found
 
 
-def _show_agreement(agreement: Agreement, against: str) -> None:
+def _show_agreement(agreement: Agreement, against: str, name: str = "") -> None:
+    named = name or f"{agreement.symbol} {agreement.timeframe}"
     out().print(
-        f"{agreement.symbol} {agreement.timeframe} against {against}: {agreement.common:,} bars in common, {agreement.differing:.2%} "
+        f"{named} against {against}: {agreement.common:,} bars in common, {agreement.differing:.2%} "
         f"differ, closes {100 * agreement.apart:.3f} % apart (median), returns correlate {agreement.correlation:.3f}"
         + (f", best when moved by {agreement.shift} bars" if agreement.shift else "")
         + f": {agreement.verdict}\n",

@@ -37,6 +37,13 @@ def fetch(
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="DATE", help="Up to then (default: the newest closed candle).")] = None,
     store: Annotated[Path, typer.Option("--store", metavar="STORE", help="The store's folder; a new one is made.")] = Path("candles"),
+    funding: Annotated[bool, typer.Option("--funding", help="Perpetuals' funding rates too, kept beside the candles.")] = False,
+    archive: Annotated[
+        str | None,
+        typer.Option(
+            "--archive", metavar="PLACE", help="Binance's zip archives in a folder or at https://data.binance.vision: no requests of it."
+        ),
+    ] = None,
     base_url: Annotated[
         str | None, typer.Option("--base-url", metavar="URL", help="Ask an emulator at this address; its candles are marked as SIMULATED.")
     ] = None,
@@ -59,12 +66,16 @@ def fetch(
     if start is not None and end is not None and start >= end:
         raise UsageError(f"--since {since} is not before --until {until}: there is nothing between them")
     names = list(dict.fromkeys(symbol_name(s) for s in symbols))
+    if archive is not None:
+        from candelabra.cli.fetch_archive import from_archive
+
+        return from_archive(exchange.lower(), names, frame, start, end, store, archive, funding=funding, as_json=as_json, quiet=quiet)
     source = open_source(Connection(exchange.lower(), base_url))
     kept = Store.create(store)
     starts = {name: _start(kept, source.name, name, frame) if start is None else start for name in names}
     try:
         with reporter(quiet=quiet) as progress:
-            report = asyncio.run(_fetched(source, kept, starts, frame, end, progress))
+            report = asyncio.run(_fetched(source, kept, starts, frame, end, funding, progress))
     except KeyboardInterrupt:
         err().print(f"what had come is in {store}; the same command goes on from there")
         raise
@@ -77,12 +88,15 @@ def fetch(
 
 
 async def _fetched(
-    source: Source, store: Store, starts: dict[str, int], frame: Timeframe, end: int | None, progress: Reporter
+    source: Source, store: Store, starts: dict[str, int], frame: Timeframe, end: int | None, funding: bool, progress: Reporter
 ) -> FetchReport:
-    from candelabra.sources.exchanges.journey import fetch_candles
+    from candelabra.sources.exchanges.journey import fetch_candles, fetch_fundings
 
     try:
-        return await fetch_candles(source, store, starts, frame, end, progress=progress)
+        report = await fetch_candles(source, store, starts, frame, end, progress=progress)
+        if funding:
+            await fetch_fundings(source, store, starts, end, report, progress=progress)
+        return report
     finally:
         await source.close()
 
@@ -99,7 +113,8 @@ def _start(store: Store, exchange: str, symbol: str, frame: Timeframe) -> int:
 def _told(report: FetchReport, store: Path) -> dict[str, Any]:
     filled = [asdict(one) | {"timeframe": one.timeframe.name} for one in report.filled]
     failed = [{"symbol": symbol, "error": str(error), "exit_code": error.exit_code} for symbol, error in report.failed.items()]
-    facts = {"exchange": report.exchange, "store": str(store), "series": filled, "failed": failed}
+    rates = {symbol: {"rates": len(one), "fetched": one.fetched} for symbol, one in report.funding.items()}
+    facts = {"funding": rates, "exchange": report.exchange, "store": str(store), "series": filled, "failed": failed}
     return facts | {"clock_skew_ms": report.skew_ms, "requests": report.requests}
 
 
@@ -112,6 +127,9 @@ def _show(report: FetchReport, store: Path, frame: Timeframe) -> None:
         rows.append((one.symbol, one.timeframe.name, known, f"{one.absent:,}", format_minute(one.complete_ms)))
     if rows:
         out().print(table(("symbol", "bars", "stored", "absent", "complete up to (UTC)"), rows, numbers=("absent",)))
+    for symbol, rates in report.funding.items():
+        until = f" up to {format_minute(int(rates.time_ms[-1]))}" if len(rates) else ""
+        out().print(f"{symbol}: {len(rates):,} funding rates{until}")
     for note in dict.fromkeys(note for one in report.filled for note in one.notes):
         err().print(f"note: {note}", soft_wrap=True)
     for symbol, error in report.failed.items():

@@ -31,7 +31,7 @@ from candelabra.sources.repair import Mended, repair
 from candelabra.sources.series import QUARANTINE, Look, Series, WriteReport
 from candelabra.sources.tail import Revision, read_revisions
 
-__all__ = ["MARKER", "Fetched", "Finding", "Hole", "Mended", "Revision", "Series", "Store", "WriteReport"]
+__all__ = ["MARKER", "Fetched", "Finding", "Hole", "Mended", "Revision", "Series", "Store", "WriteReport", "symbol_folder"]
 
 MARKER: Final = "candelabra-store.json"
 _FORMAT: Final = 1
@@ -130,7 +130,7 @@ class Store:
         frame = None if timeframe_ is None else timeframe(timeframe_)
         if exchange is not None and not _EXCHANGE.fullmatch(exchange):
             return []
-        pattern = f"{exchange or '*'}/{escape(_folder_name(symbol)) if symbol else '*'}/{frame or '*'}/"
+        pattern = f"{exchange or '*'}/{escape(symbol_folder(symbol)) if symbol else '*'}/{frame or '*'}/"
         found = [s for s in map(self._at, self.root.glob(pattern)) if s is not None and s.exists()]
         return sorted(found, key=lambda s: (s.exchange, s.symbol, s.timeframe.milliseconds))
 
@@ -259,7 +259,7 @@ class Store:
             )
         if not symbol or any(ord(letter) < 32 for letter in symbol):
             raise UsageError(f"{symbol!r} cannot name a symbol: write it as in BTC/USDT")
-        return Series(self.root / exchange / _folder_name(symbol) / frame.name, exchange, symbol, frame)
+        return Series(self.root / exchange / symbol_folder(symbol) / frame.name, exchange, symbol, frame)
 
     def _at(self, folder: Path) -> Series | None:
         """The series that a folder holds by its name; None when it is no series' folder."""
@@ -282,10 +282,10 @@ class Store:
         return UsageError(f"no candles of {symbol}{where} are stored from which {frame} can be made: {hint}")
 
 
-def _folder_name(symbol: str) -> str:
+def symbol_folder(symbol: str) -> str:
     """A symbol as the name of a folder, back and forth without loss.
 
-    >>> _folder_name("BTC/USDT"), _folder_name("BTC/USDT:USDT-240628"), _folder_name("../etc")
+    >>> symbol_folder("BTC/USDT"), symbol_folder("BTC/USDT:USDT-240628"), symbol_folder("../etc")
     ('BTC-USDT', 'BTC-USDT%3AUSDT%2D240628', '%2E%2E-etc')
     """
     parts = [quote(part, safe="").replace("-", "%2D") for part in symbol.split("/")]

@@ -98,6 +98,16 @@ def _funding(world: World, query: Mapping[str, str]) -> Answer:
     return Answer(_told(world, {"category": "linear", "list": entries[::-1]}))
 
 
+def _tickers(world: World, query: Mapping[str, str]) -> Answer:
+    category = query.get("category", "linear")
+    entries = []
+    for m in {"spot": world.spot(), "linear": world.perpetuals()}.get(category, []):
+        if query.get("symbol", market_id(m)) == market_id(m):
+            (time, *_, price, _, _) = next(texts(m, last_bars(world, m, Timeframe("1m"), FOREVER, 1)), (0, "", "", "", "", "", 0))
+            entries.append({"symbol": market_id(m), "lastPrice": price, "bid1Price": price, "ask1Price": price, "time": str(time)})
+    return Answer(_told(world, {"category": category, "list": entries}))
+
+
 def _time(world: World, query: Mapping[str, str]) -> Answer:
     return Answer(_told(world, {"timeSecond": str(world.now_ms // 1000), "timeNano": str(world.now_ms * 1_000_000)}))
 
@@ -139,6 +149,7 @@ BYBIT: Final = Exchange(
     routes={
         "/v5/market/instruments-info": _instruments,
         "/v5/market/kline": _klines,
+        "/v5/market/tickers": _tickers,
         "/v5/market/time": _time,
         "/v5/market/funding/history": _funding,
     },

@@ -29,7 +29,12 @@ class SkewedClock:
                 skew = other
         return now + skew
 
-    async def until(self, time_ms: int) -> None:
-        """Wait for a time of the exchange; looked at anew every quarter of a second, since the clock may jump."""
-        while (left := time_ms - self.now_ms()) > 0:
+    async def until(self, time_ms: int) -> bool:
+        """Wait for a time of the exchange, looking at its clock every quarter of a second, since it may jump; False when it went back."""
+        last = self.now_ms()
+        while (left := time_ms - last) > 0:
             await self._clock.sleep(min(left / 1000, 0.25 * self._clock.rate))
+            if self.now_ms() < last:
+                return False
+            last = self.now_ms()
+        return True

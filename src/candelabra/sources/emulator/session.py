@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from candelabra.candles.timeframe import Timeframe
 from candelabra.sources.emulator.market import Bars
 from candelabra.sources.emulator.sending import aborted
 from candelabra.sources.emulator.state import State
@@ -70,27 +71,30 @@ class Session:
 
     async def _follow(self, subscription: Subscription) -> None:
         frame = subscription.timeframe
-        now = self._clock.now_ms()
-        open_ms = int(frame.floor(now))
-        update = 1 + (now - open_ms) * self._updates // max(1, int(frame.next(open_ms)) - open_ms)
+        open_ms, update = self._now_forming(frame)
         try:
             while not self._socket.closed:
                 close_ms = int(frame.next(open_ms))
                 step = (close_ms - open_ms) / self._updates
-                at_ms = close_ms if update >= self._updates else open_ms + round(update * step)
-                await self._clock.until(at_ms)
-                late = self._clock.now_ms() - at_ms
-                if update >= self._updates:
-                    await self._announce(subscription, open_ms, at_ms, update)
-                    open_ms, update = close_ms, 0
-                    if late > _FAR_BEHIND * (close_ms - int(frame.floor(close_ms - 1))):
-                        open_ms = int(frame.floor(self._clock.now_ms()))
+                closes = update >= self._updates
+                at_ms = close_ms if closes else open_ms + round(update * step)
+                if not await self._clock.until(at_ms):
+                    open_ms, update = self._now_forming(frame)
                     continue
-                if late < step:  # else the next update is due already
+                late = self._clock.now_ms() - at_ms
+                if closes or late < step:  # else the next update is due already
                     await self._announce(subscription, open_ms, at_ms, update)
-                update += 1
+                open_ms, update = (close_ms, 0) if closes else (open_ms, update + 1)
+                if late > _FAR_BEHIND * frame.milliseconds:
+                    open_ms, update = self._now_forming(frame)
         except ConnectionError:
             return
+
+    def _now_forming(self, frame: Timeframe) -> tuple[int, int]:
+        """Open time of the bar that is forming, and the number of its next update."""
+        now = self._clock.now_ms()
+        open_ms = int(frame.floor(now))
+        return open_ms, 1 + (now - open_ms) * self._updates // (int(frame.next(open_ms)) - open_ms)
 
     def _bar(self, subscription: Subscription, open_ms: int, now_ms: int) -> Bars:
         return subscription.market.bars(subscription.timeframe, open_ms, open_ms + 1, now_ms, quiet=self._exchange.quiet_bars)

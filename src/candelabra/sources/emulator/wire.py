@@ -147,11 +147,11 @@ def first_bars(world: World, market: EmulatedMarket, frame: Timeframe, start_ms:
 def last_bars(world: World, market: EmulatedMarket, frame: Timeframe, end_ms: int, count: int, start_ms: int = 0) -> Bars:
     """The last ``count`` bars that open in ``[start_ms, end_ms)`` by now, the one that is forming included."""
     stop = int(frame.ceil(min(end_ms, world.now_ms + 1)))
-    least = max(start_ms, int(frame.floor(market.listed_ms)))
+    least = int(frame.ceil(max(start_ms, int(frame.floor(market.listed_ms)))))
     step = count
     found = market.bars(frame, 0, 0)
     while stop > least and len(found.open_time) < count:
-        begin = max(int(frame.after(stop, -step)), int(frame.ceil(least)))
+        begin = max(int(frame.after(stop, -step)), least)
         found = joined([market.bars(frame, begin, stop, world.now_ms, quiet=world.quiet), found])
         stop, step = begin, min(2 * step, _LONGEST_ABSENCE)
     return found.rows(slice(max(0, len(found.open_time) - count), len(found.open_time)))

@@ -6,7 +6,7 @@ and gives a `Source`. What a source says is checked here and by whoever asks; it
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -23,10 +23,10 @@ Absence = Literal["exchange gap", "no trade", "unknown"]
 @dataclass(frozen=True)
 class Rules:
     """What one exchange's candles do and do not: ``page`` rows a request at most; ``newest``: only so many of the newest rows can be had
-    at all (None: all history); ``absent``: why a clean answer lacks a bar (unknown where nobody has read it up); ``socket``: whether
-    closing candles are announced; ``volume``: whether there is one; ``calls_per_second``: what is allowed, requests of all symbols
-    together; ``jumps``: a request from long ago is answered with the first candle there is; ``loose``: answers may hold rows outside of
-    what was asked; ``advice``: what to tell whoever meets their limits.
+    at all (None: all history), ``newest_of`` a timeframe where that differs; ``absent``: why a clean answer lacks a bar (unknown where
+    nobody has read it up); ``socket``: whether closing candles are announced; ``volume``: whether there is one; ``calls_per_second``: what
+    is allowed, requests of all symbols together; ``jumps``: a request from long ago is answered with the first candle there is;
+    ``loose``: answers may hold rows outside of what was asked; ``advice``: what to tell whoever meets their limits.
     """
 
     page: int
@@ -39,6 +39,7 @@ class Rules:
     jumps: bool = False
     loose: bool = False
     advice: str = ""
+    newest_of: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,31 @@ from candelabra.errors import CandelabraError, SourceError, UsageError
 from candelabra.sources.exchanges.answers import Heard
 from candelabra.sources.exchanges.pace import Pace
 
-__all__ = ["meaning"]
+__all__ = ["by_status", "meaning"]
 
 _SHOWN: Final = 160
+
+
+def by_status(heard: Heard, pace: Pace, what: str, said: str) -> SourceError | None:
+    """What an answer's status alone says; the pace is told what concerns it. None: nothing."""
+    name = pace.exchange
+    if heard.status in (403, 451):
+        why = (
+            "does not serve the country of this address (451)"
+            if heard.status == 451
+            else "refuses this address (403), as a firewall does after too many requests or for a whole network"
+        )
+        refused = SourceError(f"{name} {why}: nothing more is asked of it; use another exchange, or its files with `candelabra import`")
+        pace.refused(refused)
+        return refused
+    if heard.status in (418, 429):
+        pace.too_fast(heard.retry_after_s, banned=heard.status == 418)
+        return SourceError(f"{what}: {name} was asked too often ({said})", retryable=True)
+    if heard.status is not None and heard.status >= 500:
+        if heard.retry_after_s is not None:
+            pace.too_fast(heard.retry_after_s)
+        return SourceError(f"{what}: {name} is in trouble ({said})", retryable=True)
+    return None
 
 
 def meaning(error: Exception, heard: Heard, pace: Pace, what: str) -> CandelabraError:
@@ -23,22 +45,12 @@ def meaning(error: Exception, heard: Heard, pace: Pace, what: str) -> Candelabra
     import ccxt
 
     name = pace.exchange
-    if heard.status in (403, 451):
-        why = (
-            "does not serve the country of this address (451)"
-            if heard.status == 451
-            else "refuses this address (403), as a firewall does after too many requests or for a whole network"
-        )
-        refused = SourceError(f"{name} {why}: nothing more is asked of it; use another exchange, or its files with `candelabra import`")
-        pace.refused(refused)
-        return refused
-    if heard.status in (418, 429) or isinstance(error, ccxt.DDoSProtection):
-        pace.too_fast(heard.retry_after_s, banned=heard.status == 418)
+    told = by_status(heard, pace, what, _said(error, heard))
+    if told is not None:
+        return told
+    if isinstance(error, ccxt.DDoSProtection):
+        pace.too_fast(heard.retry_after_s)
         return SourceError(f"{what}: {name} was asked too often ({_said(error, heard)})", retryable=True)
-    if heard.status is not None and heard.status >= 500:
-        if heard.retry_after_s is not None:
-            pace.too_fast(heard.retry_after_s)
-        return SourceError(f"{what}: {name} is in trouble ({_said(error, heard)})", retryable=True)
     if isinstance(error, ccxt.AuthenticationError):
         return SourceError(f"{what}: {name} wants a key for that, which public data should not need ({_said(error, heard)})")
     if isinstance(error, ccxt.BadSymbol | ccxt.BadRequest | ccxt.NotSupported | ccxt.ArgumentsRequired):

@@ -56,7 +56,7 @@ class Filled:
 
 
 @contextlib.contextmanager
-def sole_collector(store: Store, exchange: str, symbol: str, timeframe_: Timeframe) -> Iterator[None]:
+def sole_collector(store: Store, exchange: str, symbol: str, timeframe_: Timeframe | str) -> Iterator[None]:
     """Be the only process that collects a series, for as long as a journey or a live loop takes; SourceError names who else does."""
     folder = store.root / ".fetching" / exchange / f"{quote(symbol, safe='')}-{timeframe_}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,12 +198,15 @@ class _Journey:
         return Piece(look.bars, (start, settled), absent, look.received_ms, look.simulated, settled < end)
 
     def noted(self) -> tuple[str, ...]:
-        """The notes, with what was left out."""
-        if not self.unlawful:
-            return tuple(self.notes)
-        first = format_time(min(self.unlawful))
-        text = f"{self.symbol} {self.frame}: {len(self.unlawful)} rows of {self.source.name} are no candles (the first is {first})"
-        return (*self.notes, f"{text}: they are recorded as absent")
+        """The notes, with what is not as one would think."""
+        notes = list(self.notes)
+        if not self.source.rules.volume:
+            notes.append(f"{self.source.name} gives no volume: {self.symbol} {self.frame} is stored with 0, and its source says so")
+        if self.unlawful:
+            first = format_time(min(self.unlawful))
+            text = f"{self.symbol} {self.frame}: {len(self.unlawful)} rows of {self.source.name} are no candles (the first is {first})"
+            notes.append(f"{text}: they are recorded as absent")
+        return tuple(notes)
 
     async def _look(self, look: _Look, start: int, end: int) -> None:
         """Ask page by page for ``[start, end)``; newer answers over older ones."""

@@ -13,10 +13,11 @@ from candelabra.errors import CandelabraError
 from candelabra.progress import Reporter, Silent
 from candelabra.sources.exchanges.contract import Source
 from candelabra.sources.exchanges.fetching import Filled, fill, sole_collector
+from candelabra.sources.exchanges.funding import Funding, fetch_funding
 from candelabra.sources.exchanges.pace import Patience, persist
 from candelabra.sources.store import Store
 
-__all__ = ["FetchReport", "fetch_candles"]
+__all__ = ["FetchReport", "fetch_candles", "fetch_fundings"]
 
 _SKEW_MS: Final = 2_000
 _LOOK_S: Final = 5.0
@@ -29,6 +30,7 @@ class FetchReport:
     exchange: str
     filled: list[Filled] = field(default_factory=list)
     failed: dict[str, CandelabraError] = field(default_factory=dict)
+    funding: dict[str, Funding] = field(default_factory=dict)
     skew_ms: int = 0
     requests: int = 0
 
@@ -89,6 +91,30 @@ async def fetch_candles(
     report.filled.sort(key=lambda filled: order[filled.symbol])
     report.requests = 0 if pace is None else pace.requests
     return report
+
+
+async def fetch_fundings(
+    source: Source,
+    store: Store,
+    starts: Mapping[str, int],
+    end_ms: int | None,
+    report: FetchReport,
+    *,
+    progress: Reporter | None = None,
+    patience: Patience | None = None,
+) -> None:
+    """Funding rates of the same symbols into the same report; a symbol whose candles failed is left out."""
+    watch = progress or Silent()
+    patience = patience or Patience()
+    end = await persist(source.now_ms, patience) if end_ms is None else end_ms
+    with watch.stage(f"fetch funding rates of {_few(list(starts))} from {source.name}"):
+        for symbol, start_ms in starts.items():
+            if symbol in report.failed:
+                continue
+            try:
+                report.funding[symbol] = await fetch_funding(source, store, symbol, start_ms, end, progress=watch, patience=patience)
+            except CandelabraError as error:
+                report.failed[symbol] = error
 
 
 def _outstanding(store: Store, exchange: str, symbol: str, frame: Timeframe, start_ms: int, end_ms: int) -> int:

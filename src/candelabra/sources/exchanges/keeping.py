@@ -31,6 +31,8 @@ _AT_ONCE: Final = 50_000
 _EVERY_S: Final = 5.0
 """How much a journey that is killed may have to fetch again, in seconds of it."""
 
+_TRIES: Final = 10
+
 
 @dataclass(frozen=True, eq=False)
 class Piece:
@@ -104,10 +106,15 @@ class Keeper:
         self._writing = asyncio.create_task(asyncio.to_thread(self._write, pieces))
 
     async def _written(self) -> None:
-        if self._writing is not None:
-            task, self._writing = self._writing, None
+        task = self._writing
+        if task is None:
+            return
+        try:
             self._reports.append(await asyncio.shield(task))
-            self._wrote_at = time.monotonic()
+        finally:
+            if task.done():  # else whoever waited was interrupted, and the next write must wait for this one
+                self._writing = None
+        self._wrote_at = time.monotonic()
 
     async def _end(self) -> None:
         await self._flush()
@@ -125,4 +132,11 @@ class Keeper:
         candles = Candles.sealed(self._symbol, self._frame, times, values, missing, self._frame, span, self._simulated)
         label = str(getattr(self._source, "label", f"{self._source.name} REST candles"))
         holes = [Hole(a, b, self._source.rules.absent) for p in pieces for a, b in p.absent]
-        return self._store.write(candles, exchange=self._source.name, source=label, fetched_ms=self._received_ms, holes=holes)
+        for attempt in range(_TRIES):
+            try:
+                return self._store.write(candles, exchange=self._source.name, source=label, fetched_ms=self._received_ms, holes=holes)
+            except SourceError as error:
+                if not error.retryable or attempt == _TRIES - 1:
+                    raise
+                time.sleep(0.5)  # somebody folds or repairs the series
+        raise AssertionError("unreachable")

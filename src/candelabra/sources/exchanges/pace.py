@@ -79,6 +79,7 @@ class Pace:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     tell: Callable[[str], None] = field(default=lambda text: None)
+    _line: asyncio.Lock = field(default_factory=asyncio.Lock)
     _next: float = 0.0
     _quiet_until: float = 0.0
     _why: str = ""
@@ -86,25 +87,26 @@ class Pace:
     _closed: SourceError | None = None
 
     async def turn(self, weight: float = 1.0) -> None:
-        """Wait until a request (of ``weight`` spacings) may go out; SourceError when the exchange refuses, or for a long time."""
-        while True:
-            if self._closed is not None:
-                raise SourceError(str(self._closed))
-            now = self.monotonic()
-            if now < self._quiet_until:
-                wait = self._quiet_until - now
-                if wait > self.longest_wait_s:
-                    raise self._not_for_long(wait)
-            elif now < self._next:
-                wait = self._next - now
-            else:
-                step = weight * self.spacing_s
-                # Late ones are made up for, a few at a time.
-                self._next = max(self._next, now - self.burst * self.spacing_s) + step
-                self.requests += 1
-                return
-            self.waited_s += wait
-            await self.sleep(wait)
+        """Wait until a request (of ``weight`` spacings) may go out; SourceError when the exchange refuses, or for a long time.
+
+        Whoever came first goes first, and only the first in line looks at the clock: hundreds may wait.
+        """
+        async with self._line:
+            while (wait := self._wait_s()) > 0:
+                self.waited_s += wait
+                await self.sleep(wait)
+            # Late ones are made up for, a few at a time.
+            self._next = max(self._next, self.monotonic() - self.burst * self.spacing_s) + weight * self.spacing_s
+            self.requests += 1
+
+    def _wait_s(self) -> float:
+        if self._closed is not None:
+            raise SourceError(str(self._closed))
+        now = self.monotonic()
+        quiet = self._quiet_until - now
+        if quiet > self.longest_wait_s:
+            raise self._not_for_long(quiet)
+        return max(quiet, self._next - now)
 
     def answered(self) -> None:
         """An answer came that was no complaint about the pace."""

@@ -27,6 +27,12 @@ for _name, _summary in {
     "okx": "all history, perpetuals, funding rates",
 }.items():
     SOURCES.add(Entry(_name, _CONNECTION, f"{_ROOM}.rest:RestSource", _summary))
+SOURCES.add(Entry("coingecko", _CONNECTION, f"{_ROOM}.coingecko:CoinGecko", "an average; 30m of a day, 4h of a month, without volume"))
+SOURCES.add(
+    Entry(
+        "cryptocompare", _CONNECTION, f"{_ROOM}.cryptocompare:CryptoCompare", "an average; minutes of a week, hours and days of all years"
+    )
+)
 
 
 def open_source(connection: Connection) -> Source:

@@ -15,6 +15,8 @@ from candelabra.registry import did_you_mean
 from candelabra.sources.exchanges.answers import Heard, listen
 from candelabra.sources.exchanges.contract import Connection, Page
 from candelabra.sources.exchanges.faults import meaning
+from candelabra.sources.exchanges.funding import Funding
+from candelabra.sources.exchanges.funding_rows import rates_of
 from candelabra.sources.exchanges.listing import VOTES, first_by_pages
 from candelabra.sources.exchanges.pace import Pace, Patience, persist
 from candelabra.sources.exchanges.pages import Asked, BadPage, checked
@@ -114,6 +116,25 @@ class RestSource:
         found = [await persist(lambda: self._first_row(symbol, timeframe, after), self.patience) for _ in range(VOTES)]
         return min((one for one in found if one is not None), default=None)
 
+    @property
+    def funding_page(self) -> int:
+        """Funding rates a request at most."""
+        return {"binance": 1000, "bybit": 200}.get(self.name, 100)
+
+    async def funding(self, symbol: str, start_ms: int, end_ms: int) -> Funding:
+        """See `FundingSource.funding`."""
+        await self._listed(symbol)
+        if not self.rules.funding:
+            raise UsageError(f"{self.name} has no history of funding rates: leave --funding out")
+        what = f"{self.name}: funding rates of {symbol} from {format_time(start_ms)}"
+        until = {"after": end_ms} if self.name == "okx" else {"until": end_ms - 1}
+
+        async def ask() -> list[Any]:
+            return list(await self._ccxt.fetch_funding_rate_history(symbol, start_ms, self.funding_page, until))
+
+        rows, heard = await self._ask(what, ask)
+        return rates_of(rows, heard.json, start_ms, end_ms, self._simulated, what)
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._ccxt.close()
@@ -180,17 +201,20 @@ class RestSource:
             await persist(load, self.patience)
 
     async def _known(self, symbol: str, timeframe: Timeframe) -> None:
-        await self._open()
-        if symbol not in self._ccxt.markets:
-            await self._open(again=True)  # a list that lacked a part looks like a list
-        if symbol not in self._ccxt.markets:
-            raise UsageError(f"{self.name} has no {symbol}: {_nearest(symbol, sorted(self._ccxt.markets))}")
+        await self._listed(symbol)
         offered = self._ccxt.timeframes or {}
         if timeframe.name not in offered:
             raise UsageError(
                 f"{self.name} has no candles of {timeframe}: fetch one of {', '.join(offered)}; "
                 "the store makes coarser ones when they are read"
             )
+
+    async def _listed(self, symbol: str) -> None:
+        await self._open()
+        if symbol not in self._ccxt.markets:
+            await self._open(again=True)  # a list that lacked a part looks like a list
+        if symbol not in self._ccxt.markets:
+            raise UsageError(f"{self.name} has no {symbol}: {_nearest(symbol, sorted(self._ccxt.markets))}")
 
     def _reachable(self, symbol: str, timeframe: Timeframe, start_ms: int, now_ms: int) -> None:
         oldest = oldest_ms(self.rules, timeframe, now_ms, spare=0)

@@ -54,6 +54,5 @@ def oldest_ms(rules: Rules, timeframe: Timeframe, now_ms: int, spare: int = _SPA
     >>> oldest_ms(Rules(720, newest=720), Timeframe("1m"), 720 * 60_000, spare=0) == 60_000
     True
     """
-    if rules.newest is None:
-        return None
-    return int(timeframe.after(int(timeframe.floor(now_ms)), 1 + spare - rules.newest))
+    newest = rules.newest_of.get(timeframe.name, rules.newest)
+    return None if newest is None else int(timeframe.after(int(timeframe.floor(now_ms)), 1 + spare - newest))
