@@ -139,7 +139,7 @@ def _silence(small: bool) -> dict[str, Reading]:
     for number, kind in enumerate(_KINDS):
         with _folder() as folder:
             one = live_storm(
-                bundle(), folder, candles=30 if small else 60, seed=number, rest=0.0, socket=0.08, socket_kinds=(kind,), candle_s=1.0,
+                bundle(), folder, candles=30 if small else 60, seed=number, rest=0.0, socket=0.2, socket_kinds=(kind,), candle_s=1.0,
                 outages=0.0, interrupt=False,
             )  # fmt: skip
         notices += one.notices

@@ -149,7 +149,8 @@ def test_a_socket_that_goes_wrong_is_noticed_left_and_dialled_anew(end: str, wor
     world.check()
     exchange = world.states("memory")
     assert exchange[0] == "live"
-    assert ("stale" if end in ("silent", "frozen") else "recovering") in exchange
+    # a machine that is busy with other things may make a session look silent before it ends
+    assert "stale" in exchange or (end in ("raises", "ends") and "recovering" in exchange)
     if end in ("silent", "frozen"):
         states = [e for e in world.events if e.kind == "state" and e.subject == world.market.symbol]
         assert [e.body["after"] for e in states][:4] == ["live", "stale", "recovering", "live"]

@@ -130,6 +130,7 @@ def test_a_winner_takes_over_in_the_journal_and_a_failure_is_told(
         assert journal.fact("challenged_ms") is not None
 
 
+@pytest.mark.slow
 def test_a_challenger_that_cannot_be_trained_says_why(later: Opened, market: Candles, store: Store, tmp_path: Path) -> None:
     keep(store, spanning(market, market.span[0], market.span[0] + 50 * HOUR))
     made = succession.train_challenger(later.path, store, "memory", [market.symbol], market.span[1], tmp_path / "run", Schedule(HOUR))
