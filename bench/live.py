@@ -47,7 +47,7 @@ def _storm(small: bool) -> dict[str, Reading]:
     slowest = 0.0
     for seed in _SEEDS[: 1 if small else None]:
         with _folder() as folder:
-            one = live_storm(bundle(), folder, candles=100 if small else 1000, seed=seed, candle_s=_CANDLE_S)
+            one = live_storm(bundle(), folder, candles=100 if small else 1_030, seed=seed, candle_s=_CANDLE_S)
         bad = one.lost + one.doubled + one.wrong + one.disordered + one.unsaid + one.unlike
         found = {
             "bad": bad, "candles": one.candles, "bars": one.bars, "gaps": one.gaps, "socket faults": one.socket_faults,
@@ -68,7 +68,7 @@ def _naive_storm(small: bool) -> dict[str, Reading]:
     """Many a loop one finds: a later timestamp on the socket means that the row before is final; every exception is tried again."""
     lost = wrong = faults = 0
     for seed in _SEEDS[: 1 if small else None]:
-        a, b, c = asyncio.run(_naive(100 if small else 1000, seed, ()))
+        a, b, c = asyncio.run(_naive(100 if small else 1_030, seed, ()))
         lost, wrong, faults = lost + a, wrong + b, faults + c
     return {"": Reading(lost + wrong, "rows", note=f"{lost} lost, {wrong} wrong, {faults} socket faults")}
 

@@ -94,6 +94,18 @@ def test_mistakes_are_told_to_people(product: Path, exchange: Emulator, followed
     assert main(["live", str(followed)]) == 3
 
 
+@pytest.mark.parametrize("skew_ms", [3_600_000, -3_600_000])
+def test_candles_go_by_the_exchanges_time_and_a_clock_that_is_off_is_told(
+    skew_ms: int, product: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator(EmulatedMarket("BTC/USDT", seed=3), clock_skew_ms=skew_ms) as exchange:
+        assert main(words(product, exchange, tmp_path, "--once")) == 0
+        newest = exchange.now_ms() // 3_600_000 * 3_600_000
+    assert f"clock is 3600 s {'behind' if skew_ms > 0 else 'ahead of'} the exchange's" in capsys.readouterr().out
+    with reading_journal(tmp_path / "journal") as journal:
+        assert journal.position("BTC/USDT") == newest
+
+
 def test_ctrl_c_ends_it_cleanly_and_the_same_command_goes_on(product: Path, exchange: Emulator, followed: Path) -> None:
     command = [sys.executable, "-m", "candelabra", *words(product, exchange, followed)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"})

@@ -133,6 +133,7 @@ class Live:
         """Catch up with what has closed by now, and end. Raises what stopped a symbol, when the others are done."""
         await self._known()
         now = await self._again(self.source.now_ms)
+        self.watch.look_at_clock()
         failed: list[CandelabraError] = []
         for post in self.posts.values():
             post.until_ms = int(self.frame.floor(now))

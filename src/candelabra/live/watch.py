@@ -112,7 +112,7 @@ class Watch:
                 failures += 1
                 await asyncio.sleep(_back_off(failures))
                 continue
-            self._look_at_clock()
+            self.look_at_clock()
             until = int(self._frame.floor(now - int(GRACE_S * 1000)))
             if until > asked:
                 asked = until
@@ -121,7 +121,8 @@ class Watch:
             due = (int(self._frame.next(until)) - now) / 1000.0 + GRACE_S
             await self._clock.sleep(min(max(due, 0.0) + 0.001 * self._clock.rate, _NAP_S * max(1.0, self._clock.rate / 60.0)))
 
-    def _look_at_clock(self) -> None:
+    def look_at_clock(self) -> None:
+        """Tell of a clock that is off, and again when it is off by something else."""
         skew = self._source.skew_ms
         large = 2000 * self._clock.rate
         if abs(skew - (self._warned_ms or 0)) > large:
