@@ -99,6 +99,11 @@ async def challenge(live: Live, schedule: Schedule) -> Contest:
     folder = schedule.runs / f"challenger-{format_time(position).replace(' ', 'T').replace(':', '')}"
     bundle = await train_challenger(live.opened.path, live.store, live.source.name, live.settings.symbols, cut, folder, schedule)
     champion, challenger = live.opened, open_bundle(bundle)
+    if champion.predictor.segmenter is not None and challenger.predictor.segmenter is None:
+        raise DataError(
+            f"the champion tells regimes and the challenger {challenger.id} learned none: train the champion with --labels FILE, so that "
+            "its settings know where they lie"
+        )
     feed = feed_timeframe(champion.predictor)
     start = max([cut, *(b for one in (champion, challenger) for _, b in one.predictor.manifest.ranges.values())])
     needed = min(history_start(one.predictor, start, one.keep) for one in (champion, challenger))
@@ -144,8 +149,8 @@ def contest(champion: Opened, challenger: Opened, candles: Sequence[Candles], st
     ``candles``: one series a symbol, with enough before ``start_ms``. DataError where one has seen any of it or little can be compared.
     """
     for one in (champion, challenger):
-        seen = max((b for _, b in one.predictor.manifest.ranges.values()), default=0)
-        if seen > start_ms:
+        seen = max((int(one.predictor.recipe.base.floor(b)) for _, b in one.predictor.manifest.ranges.values()), default=0)
+        if seen > start_ms:  # a range ends just after the close of its last bar
             raise DataError(
                 f"the bundle {one.id} has seen candles up to {format_time(seen)}, and was to be judged from {format_time(start_ms)} on: "
                 "wait until there are later ones"

@@ -63,7 +63,7 @@ def live_config(config: Config) -> Config:
 
     return configure(
         {
-            "size": "tiny", "seed": config.seed, "timeframes.base": "5m", "timeframes.coarse": ("15m", "1h"),
+            "size": "tiny", "seed": config.seed, "timeframes.base": "5m", "timeframes.coarse": ("15m",),
             "windows.horizons": ("5m", "30m", "2h"), "features.base": _FEATURES, "features.coarse": _FEATURES, "model.name": "arms",
             "model.anchor": "ewma", "ensemble.members": (), "baselines": ("historical", "ewma"), "training.steps": _STEPS,
             "training.threads": config.training.threads, "regimes.modes": ("filtered",), "regimes.training.steps": _STEPS // 2,
