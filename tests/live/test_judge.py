@@ -198,5 +198,9 @@ def test_a_judge_leaves_alone_what_lies_too_far_back(opened: Opened, market: Can
         for step in seat.follower.advance(spanning(market, start, start + 3 * HOUR)):
             seat.take(step, 0)
         recipe, scale = opened.predictor.recipe, opened.predictor.calibration.variance_scale
-        later = Judge(journal, market.symbol, recipe, (), scale, since_ms=start + 2 * HOUR)
+        later = Judge(journal, market.symbol, recipe, (), scale, opened.id, since_ms=start + 2 * HOUR)
         assert [at for at, _ in later._waiting["6h"]] == [start + 3 * HOUR]
+        assert len(later.newest["1h"]) == 2
+        other = Judge(journal, market.symbol, recipe, (), scale, "another bundle")
+        assert not other._waiting["6h"]
+        assert not len(other.newest["1h"])

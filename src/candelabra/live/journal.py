@@ -124,19 +124,22 @@ class Journal:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    def newest_judged(self, symbol: str, horizon: str, count: int) -> list[dict[str, Any]]:
-        """The bodies of the newest judged forecasts, oldest first."""
+    def newest_judged(self, symbol: str, horizon: str, count: int, bundle: str) -> list[dict[str, Any]]:
+        """The bodies of the newest judged forecasts of a bundle that had an outcome, oldest first."""
         rows = self._db.execute(
-            "SELECT body FROM judged WHERE symbol = ? AND horizon = ? ORDER BY as_of_ms DESC LIMIT ?", (symbol, horizon, count)
+            "SELECT body FROM judged WHERE symbol = ? AND horizon = ? AND json_extract(body, '$.bundle') = ? "
+            "AND json_extract(body, '$.return') IS NOT NULL ORDER BY as_of_ms DESC LIMIT ?",
+            (symbol, horizon, bundle, count),
         ).fetchall()
         return [json.loads(row[0]) for row in reversed(rows)]
 
-    def unjudged(self, symbol: str, horizon: str, after_ms: int) -> list[tuple[int, str]]:
-        """``(as_of_ms, body)`` of forecasts made after a time that were not judged at a horizon yet."""
+    def unjudged(self, symbol: str, horizon: str, after_ms: int, bundle: str) -> list[tuple[int, str]]:
+        """``(as_of_ms, body)`` of a bundle's forecasts made after a time that were not judged at a horizon yet."""
         rows = self._db.execute(
             "SELECT p.as_of_ms, p.body FROM predictions p LEFT JOIN judged j ON j.symbol = p.symbol AND j.as_of_ms = p.as_of_ms AND "
-            "j.horizon = ? WHERE p.symbol = ? AND p.as_of_ms > ? AND p.body IS NOT NULL AND j.symbol IS NULL ORDER BY p.as_of_ms",
-            (horizon, symbol, after_ms),
+            "j.horizon = ? WHERE p.symbol = ? AND p.as_of_ms > ? AND p.bundle = ? AND p.body IS NOT NULL AND j.symbol IS NULL "
+            "ORDER BY p.as_of_ms",
+            (horizon, symbol, after_ms, bundle),
         )
         return [(int(a), str(b)) for a, b in rows]
 

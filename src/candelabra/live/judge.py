@@ -67,23 +67,26 @@ class Judge:
         recipe: Recipe,
         rivals: Sequence[Rival],
         variance_scale: Sequence[float],
+        bundle: str,
         *,
         window: int | None = None,
         since_ms: int | None = None,
     ) -> None:
-        """``variance_scale``: of the bundle's own calibration; ``since_ms``: earlier forecasts are left alone (they lie too far back)."""
+        """``variance_scale``: of the calibration of ``bundle`` (its id), whose forecasts alone are judged; ``since_ms``: earlier forecasts
+        are left alone (they lie too far back).
+        """
         self._journal, self.symbol, self._recipe, self._rivals = journal, symbol, recipe, tuple(rivals)
-        self._scale = tuple(variance_scale)
+        self._scale, self._bundle = tuple(variance_scale), bundle
         self._horizons = tuple(h.name for h in recipe.horizons)
         size = window_bars(recipe.base) if window is None else window
         self.newest: dict[str, Losses] = {}
         self._waiting: dict[str, deque[tuple[int, dict[str, Any]]]] = {}
         for horizon in self._horizons:
             known = self.newest[horizon] = Losses(size, [rival.name for rival in self._rivals])
-            for body in journal.newest_judged(symbol, horizon, size):
+            for body in journal.newest_judged(symbol, horizon, size, bundle):
                 known.add(body)
             low = -(1 << 62) if since_ms is None else since_ms
-            self._waiting[horizon] = deque((at, _slim(json.loads(body))) for at, body in journal.unjudged(symbol, horizon, low))
+            self._waiting[horizon] = deque((at, _slim(json.loads(body))) for at, body in journal.unjudged(symbol, horizon, low, bundle))
 
     def add(self, as_of_ms: int, prediction: Mapping[str, Any]) -> None:
         """A forecast was made."""
@@ -125,9 +128,10 @@ class Judge:
         self, said: Mapping[str, Any], h: int, actual: float, log_volatility: float, told: Mapping[str, ModelOutput], at: int
     ) -> dict[str, Any]:
         if not math.isfinite(actual):
-            return {"return": None, "log_volatility": None}
+            return {"bundle": self._bundle, "return": None, "log_volatility": None}
         quantiles, y, levels = np.array([said["quantiles"][h]]), np.array([actual]), tuple(said["levels"])
         body: dict[str, Any] = {
+            "bundle": self._bundle,
             "return": actual,
             "log_volatility": log_volatility,
             "crps": float(crps(quantiles, y, levels)[0]),

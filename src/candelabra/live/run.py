@@ -55,6 +55,7 @@ def run_live(plan: LivePlan, begun: Callable[[Live], None], *, signals: bool = T
     SourceError that names who holds it when another process writes the journal or collects the same candles.
     """
     from candelabra.sources.exchanges.fetching import fill, sole_collector
+    from candelabra.sources.exchanges.pace import Patience
     from candelabra.sources.exchanges.registry import open_source
 
     store = Store.create(plan.store)
@@ -67,7 +68,9 @@ def run_live(plan: LivePlan, begun: Callable[[Live], None], *, signals: bool = T
         source = open_source(connection)
         stream = _stream(connection, source) if plan.mode == "socket" else None
         settings = LiveSettings(plan.symbols, plan.since_ms, plan.paper)
-        live = Live(opened, source, store, journal, plan.clock, plan.fill or fill, settings, stream)
+        # little patience inside: the loop asks again by itself, and says meanwhile that it is recovering
+        hurried = partial(fill, patience=Patience(attempts=2, first_s=0.3, most_s=2.0))
+        live = Live(opened, source, store, journal, plan.clock, plan.fill or hurried, settings, stream)
         begun(live)
         return asyncio.run(_run(live, plan, source, stream, signals))
 

@@ -83,7 +83,7 @@ class Seat:
         self.follower = Follower(opened.predictor, history, opened.keep)
         scale = opened.predictor.calibration.variance_scale
         symbol = self.symbol = history.symbol
-        self.judge = Judge(journal, symbol, recipe, opened.rivals, scale, since_ms=int(self.follower.series.close_time[0]))
+        self.judge = Judge(journal, symbol, recipe, opened.rivals, scale, opened.id, since_ms=int(self.follower.series.close_time[0]))
         self.paper: Paper | None = None
         if paper and opened.rule is not None:
             self.paper = Paper(symbol, recipe.base, *opened.rule)
