@@ -38,6 +38,7 @@ _BARS: Final = 12_000
 _BEFORE_MS: Final = 10 * 3_600_000
 _MINUTES: Final = 5
 _STEPS: Final = 60
+_SILENT_AT: Final = 9
 _FEATURES: Final = (
     "scaled_return(1)", "scaled_return(12)", "scaled(upper_wick)", "scaled(lower_wick)", "rel_log_parkinson(1)", "rel_log_rv(6)",
     "rel_log_rv(24)", "rv_ratio(6,24)", "rel_volume(24)",
@@ -86,7 +87,7 @@ def demo_live(
 
     ``begun``: is given the loop, to show it. The folder holds the run, the store, the journal and ``live.html``.
     """
-    from candelabra.sources.emulator import EmulatedMarket, Emulator
+    from candelabra.sources.emulator import EmulatedMarket, Emulator, Faults
 
     progress = progress or Silent()
     chosen = live_config(config)
@@ -110,7 +111,9 @@ def demo_live(
         if begun is not None:
             begun(loop)
 
-    with Emulator(market, clock=clock, calls_per_second=math.inf, updates=20) as emulator:
+    # its socket falls silent once, so that the states have something to show
+    faults = Faults(socket_script={_SILENT_AT: "silent"})
+    with Emulator(market, clock=clock, faults=faults, calls_per_second=math.inf, updates=20) as emulator:
         plan = LivePlan(
             result.bundle, "binance", (_SYMBOL,), folder / "store", folder / "journal", since_ms=_START_MS - _BEFORE_MS,
             base_url=emulator.url, clock=clock, options={"calls_per_second": 50.0},
