@@ -30,6 +30,7 @@ MODULES = (
     "regime_stream",
     "anomalies",
     "fetching",
+    "live",
 )
 """``quality`` holds the rows about forecasts (``main/quality/...``) and the CPU time of training for the first of them."""
 

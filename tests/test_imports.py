@@ -16,7 +16,8 @@ HEAVY = (
     "scipy", "onnxruntime", "statemachine",
 )  # fmt: skip
 VERBS = (
-    [], ["demo"], ["check"], ["fetch"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["doctor"],
+    [], ["demo"], ["check"], ["fetch"], ["import"], ["audit"], ["train"], ["evaluate"], ["forecast"], ["backtest"], ["serve"], ["live"],
+    ["doctor"],
     ["features"], ["features", "list"], ["features", "explain"], ["features", "table"],
     ["label"], ["label", "check"], ["label", "make"], ["label", "methods"],
     ["bundle"], ["bundle", "show"], ["bundle", "verify"], ["bundle", "diff"],
@@ -85,6 +86,7 @@ WITHOUT_NETWORKS = (
     "candelabra.evaluation.skill", "candelabra.evaluation.subjects", "candelabra.evaluation.layers", "candelabra.trading.study",
     "candelabra.trading.sweep", "candelabra.report.certificate", "candelabra.report.page", "candelabra.config.text",
     "candelabra.pipeline.material", "candelabra.bundles.stream", "candelabra.serving.run", "candelabra.regimes.review",
+    "candelabra.live.run", "candelabra.live.replay", "candelabra.live.succession",
 )  # fmt: skip
 
 

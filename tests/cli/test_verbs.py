@@ -22,7 +22,7 @@ from candelabra.errors import BundleError, DataError, SourceError, UsageError
 
 COMMON = {"--config", "--set", "--symbol", "--timeframe", "--json", "--quiet"}
 OPTIONS = {
-    "demo": COMMON | {"--candles", "--size", "--since", "--until", "--out"},
+    "demo": COMMON | {"--candles", "--size", "--since", "--until", "--out", "--live", "--seconds"},
     "check": {"--against", "--symbol", "--timeframe", "--picture", "--json"},
     "fetch": {"--timeframe", "--since", "--until", "--store", "--funding", "--archive", "--base-url", "--json", "--quiet"},
     "repair": {"--symbol", "--timeframe", "--exchange", "--why", "--base-url", "--json", "--quiet"},
@@ -37,6 +37,8 @@ OPTIONS = {
                  "--take", "--sweep", "--html", "--quantstats", "--symbol", "--timeframe", "--json", "--quiet"},
     "audit": {"--as", "--bars", "--candles", "--fresh", "--html", "--json", "--late", "--quiet", "--refit", "--seed", "--symbol",
               "--timeframe", "--warm-up"},
+    "live": {"--exchange", "--symbols", "--symbol", "--once", "--schedule", "--since", "--store", "--journal", "--paper",
+             "--retrain", "--unseen", "--replay", "--export", "--base-url", "--json", "--quiet"},
     "serve": {"--host", "--port", "--body-limit", "--queue", "--json"},
     "doctor": {"--data", "--json"},
     "features list": {"--json"},

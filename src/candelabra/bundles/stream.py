@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,19 +36,23 @@ class OnnxStream:
     are followed from the history too (`FollowedRegimes`); they need far more of it than a forecast, and with less there are none yet.
     """
 
-    def __init__(self, predictor: Predictor, history: Candles | Sequence[Candles]) -> None:
-        """Raises DataError for too little history or several symbols."""
+    def __init__(self, predictor: Predictor, history: Candles | Sequence[Candles], *, keep: Mapping[str, int] | None = None) -> None:
+        """``keep``: bars of a timeframe that `series` must hold beyond what the next bar reads, for whoever looks back in it.
+
+        Raises DataError for too little history or several symbols.
+        """
         self._predictor, self._steppers = predictor, _steppers(predictor.model)
         whole = {id(n): n.windows for n in networks_of(predictor.model) if not can_step(n.folder)}
         windows: dict[str, int] = {}
         for one in whole.values():
             windows |= {tf: max(bars, windows.get(tf, 0)) for tf, bars in one.items()}
-        self._needs = candles_needed(predictor.recipe, windows, int(getattr(predictor.model, "warm_up", 0)))
+        kept = dict(keep or {})
+        self._needs = _most(candles_needed(predictor.recipe, windows, int(getattr(predictor.model, "warm_up", 0))), kept)
         given = [history] if isinstance(history, Candles) else list(history)
         if len({c.symbol for c in given}) != 1:
             raise DataError(f"a stream follows one symbol, got {', '.join(sorted({c.symbol for c in given})) or 'none'}: open one for each")
-        self._held: dict[Timeframe, Candles] = {c.timeframe: c for c in predictor.cut(given)}
-        series = predictor.series(list(self._held.values()))
+        self._held: dict[Timeframe, Candles] = {c.timeframe: c for c in predictor.cut(given, _most(predictor.manifest.needs, kept))}
+        self._series = series = predictor.series(list(self._held.values()))
         predictor.require_enough(series)
         for stepper in self._steppers.values():
             stepper.begin(series)
@@ -65,6 +69,17 @@ class OnnxStream:
     def as_of_ms(self) -> int:
         """The newest base close that has been seen."""
         return self._last_ms
+
+    @property
+    def series(self) -> Series:
+        """What the model saw at the newest push: the candles that are held, their features, on the base grid."""
+        return self._series
+
+    @property
+    def states(self) -> NDArray[np.float32] | None:
+        """How the networks that learned regimes correct their logits at the newest base bar ``(R,)``; None where none did."""
+        told = [steps.regimes for one in self._steppers.values() for steps in one.steps if one.network.tells_regimes]
+        return np.stack(told).mean(axis=0, dtype=np.float64).astype(np.float32) if told else None
 
     def push(self, candles: Candles | Sequence[Candles]) -> list[Prediction]:
         """Candles that have closed since: a prediction at each base close among them, in order.
@@ -87,7 +102,7 @@ class OnnxStream:
                 )
             held[one.timeframe] = before.append(one)
         self._held = held
-        series = self._predictor.series(list(held.values()))
+        self._series = series = self._predictor.series(list(held.values()))
         rows = np.flatnonzero(series.close_time > self._last_ms)
         predictions = []
         if not len(rows):
@@ -175,6 +190,10 @@ class _Stepper:
             if last > first:
                 self.told_ms[tf] = int(close[last - 1])
         return found
+
+
+def _most(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(a.get(name, 0), b.get(name, 0)) for name in (*a, *b)}
 
 
 def _steppers(model: FittedModel) -> dict[int, _Stepper]:

@@ -19,6 +19,7 @@ from candelabra.cli import (
     importing,
     journeys,
     label,
+    live,
     repair,
     segment,
     serve,
@@ -68,6 +69,7 @@ app.command("segment")(segment.segment)
 app.command("backtest")(backtest.backtest)
 app.command("audit")(audit.audit)
 app.command("serve")(serve.serve)
+app.command("live")(live.live)
 app.add_typer(bundles.app, name="bundle")
 app.add_typer(settings.app, name="config")
 app.add_typer(store.app, name="store")

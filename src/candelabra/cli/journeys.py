@@ -131,6 +131,10 @@ def demo(
     timeframes: Timeframes = None,
     since: Since = None,
     until: Until = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Then follow an emulated exchange live, at 60 times the speed, and draw what happened.")
+    ] = False,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Of --live: how long it is followed.")] = 90.0,
     folder: Out = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -142,6 +146,10 @@ def demo(
         raise UsageError(f"demo takes files by --candles, as in `candelabra demo --candles {more[0]}`")
     paths = [*(candles or ()), *(more or ())]
     tree = settings(config, assignments, size=size, paths=paths, symbols=symbols, timeframes=timeframes, since=since, until=until)
+    if live:
+        if paths:
+            raise UsageError("demo --live follows an emulated exchange: leave --candles out; `candelabra live` follows a real one")
+        return _live_demo(tree, seconds, folder, as_json=as_json, quiet=quiet)
     options = {"--config": config, "--set": assignments, "--size": size, "--symbol": symbols, "--timeframe": timeframes}
     options |= {"--since": since, "--until": until}
     with reporter(quiet=quiet) as progress, _resumable(folder):
@@ -159,6 +167,35 @@ def demo(
 
             result = journey(tree, folder=folder, progress=progress)
     return _finish("demo", result, as_json, paths=paths)
+
+
+def _live_demo(tree: Config, seconds: float, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
+    """A small bundle, the live loop on an emulated exchange, a picture."""
+    from candelabra.cli.exit_codes import EXIT_INTERRUPTED
+    from candelabra.cli.live import NO_ORDERS
+    from candelabra.cli.live_screen import shown, summary
+    from candelabra.cli.progress import reporter
+    from candelabra.pipeline.live_demo import SPEED, demo_live
+
+    place = folder or Path("runs") / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-live"
+    loops: list[Any] = []
+    with reporter(quiet=quiet) as progress, shown(as_json=as_json, quiet=quiet) as view:
+
+        def begin(loop: Any) -> None:
+            loops.append(loop)
+            if not quiet:
+                err().print(f"following an emulated exchange for {seconds:g} s at {SPEED:g} times the speed; {NO_ORDERS}")
+            view(loop)
+
+        made = demo_live(tree, folder=place, seconds=seconds, progress=progress, begun=begin)
+    if not as_json:
+        for line in summary(loops[0]) if loops else ():
+            out().print(line, soft_wrap=True)
+        out().print(f"picture: {made.picture}", soft_wrap=True)
+        out().print(f"journal: {made.journal}", soft_wrap=True)
+        lines = ["next:   open the picture in a browser; then", f"        candelabra live {made.bundle} --journal {made.journal} --replay"]
+        err().print("\n".join([*lines, "        candelabra live YOUR_BUNDLE --exchange binance --symbols BTC/USDT"]), soft_wrap=True)
+    return EXIT_INTERRUPTED if made.interrupted else 0
 
 
 def evaluate(

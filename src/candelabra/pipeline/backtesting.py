@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from candelabra.bundles.predictor import Predictor
 from candelabra.candles.frame import Candles, format_minute
 from candelabra.config.text import from_toml
 from candelabra.config.tree import Config, config_hash
-from candelabra.errors import BundleError, DataError
+from candelabra.errors import DataError
 from candelabra.metrics.calibration import Calibration, apply_calibration
 from candelabra.models.base import ModelOutput
 from candelabra.models.registry import load_fitted
@@ -30,6 +29,7 @@ from candelabra.trading.account import Account
 from candelabra.trading.choice import LEAST_TRADES, Choice, Tries, choose, try_all, wide_grid
 from candelabra.trading.forecasts import Forecasts
 from candelabra.trading.rules import Rule, new_rule, told
+from candelabra.trading.sealed import RULE_FILE, plain_json, read_rule, write_rule
 from candelabra.trading.study import Study, study
 from candelabra.windows.series import Series
 
@@ -46,7 +46,6 @@ __all__ = [
     "write_rule",
 ]
 
-RULE_FILE: Final = "rule.json"
 _MOMENTS: Final = 4
 _TOLERANCE: Final = 1e-5
 Rows = Sequence[NDArray[np.int64]]
@@ -170,36 +169,6 @@ def backtest_bundle(
             seed=config.seed,
         )
     return BacktestResult(found, choice, manifest, notes, tries)
-
-
-def write_rule(path: Path, choice: Choice, account: Account) -> None:
-    """Write the chosen rule and the account it was chosen with."""
-    path.write_bytes(plain_json({"choice": choice.as_dict(), "account": account.as_dict()}))
-
-
-def read_rule(bundle: Path) -> tuple[Choice, Account]:
-    """The rule sealed in a bundle and its account; BundleError when there is none."""
-    path = bundle / RULE_FILE
-    if not path.is_file():
-        raise BundleError(f"{bundle} has no {RULE_FILE}: it was sealed before rules were; choose one with --rule choose, or name one")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Choice.of(values["choice"]), Account(**values["account"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path} is damaged ({error!r}): restore the sealed bundle") from error
-
-
-def plain_json(values: Mapping[str, Any]) -> bytes:
-    """JSON with null for what is not finite."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {k: plain(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(v) for v in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return (json.dumps(plain(values), indent=1, allow_nan=False) + "\n").encode()
 
 
 def _validation_rows(series: Sequence[Series], manifest: Manifest, predictor: Predictor) -> list[NDArray[np.int64]]:

@@ -28,6 +28,7 @@ from candelabra.errors import DataError
 from candelabra.evaluation.certificate import Certificate
 from candelabra.evaluation.verdict import VerdictRow
 from candelabra.features.catalog import parse
+from candelabra.live.drift import input_edges, write_edges
 from candelabra.models.base import QUANTILE_LEVELS, FittedModel, ModelOutput
 from candelabra.models.network import FittedNetwork
 from candelabra.pipeline.audit import certify_draft, checks_of
@@ -259,6 +260,7 @@ def _seal(
     if regimes is not None:
         foretold = next_bars(regimes[0], material, product, judgement.calibrations[fitted.product])
         save_regimes(regimes[0], material, draft, regimes[1], foretold)
+    write_edges(draft, input_edges(material.series, material.split.train))
     (draft / "metrics.json").write_text(judgement.evaluation.to_json(), encoding="utf-8")
     series = material.series[0]
     features = {

@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["PARAMETERS", "REASONS", "TOTALS", "TRADE_COLUMNS", "walk"]
+__all__ = ["BOOK", "COLUMNS", "PARAMETERS", "REASONS", "STATE", "TOTALS", "TRADE_COLUMNS", "carry_on", "walk"]
 
 Floats = NDArray[np.float64]
 
@@ -38,9 +38,15 @@ _UNITS, _WANTED, _ACTED, _MARK, _STOP, _TAKE, _BARRED = 0, 1, 2, 3, 4, 5, 6
 _ENTRY, _OPENED, _FLOW, _FEES, _FUNDING, _PEAK = 7, 8, 9, 10, 11, 12
 _COLUMNS = 13
 _STRETCH = 32
+STATE: Final = _COLUMNS
+"""How many numbers say where one symbol of an account stands."""
+COLUMNS: Final = {"units": _UNITS, "wanted": _WANTED, "opened": _OPENED, "mark": _MARK}
+"""Which of them are of use to others."""
 # places in the book
 _CASH, _FEE_SUM, _SLIP_SUM, _FUND_SUM, _TRADED, _TRADES, _FORGIVEN, _IN_MARKET, _ORDERS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 _RULE, _STOPPED, _TAKEN, _LIQUIDATED, _STILL_OPEN = 0.0, 1.0, 2.0, 3.0, 4.0
+BOOK: Final = 1 + len(TOTALS)
+"""How many numbers say where the purse stands: cash first, then `TOTALS`."""
 
 
 # parts of one compiled whole, without checks for a division by zero that cannot be; what is called once is compiled once, in its place
@@ -299,28 +305,23 @@ def _quiet(
 
 
 @njit(cache=True, error_model="numpy")
-def walk(
+def carry_on(
     open_: Floats, high: Floats, low: Floats, close: Floats, target: Floats, weights: Floats, volatility: Floats,
     due: NDArray[np.int64], rates: Floats, p: Floats, guarded: bool, equity: Floats, cash: Floats, units: Floats, trades: Floats,
-) -> Floats:  # fmt: skip
-    """Run an account over ``(bars, symbols)`` candles on one grid (NaN where a symbol has no bar); returns `TOTALS`.
+    state: Floats, book: Floats, first: int,
+) -> None:  # fmt: skip
+    """`walk` from bar ``first`` on, with an account that stands as ``state`` ``(symbols, STATE)`` and ``book`` ``(BOOK,)`` say.
 
-    ``target``: what was decided at each close, in [-1, 1] (NaN: as before). ``volatility`` ``(bars, symbols)``, or without rows.
-    ``rates`` ``(k, symbols)``: funding due at the open of bars ``due`` ``(k,)``, rising. ``guarded``: whether a position can fall below its
-    margin. ``equity`` ``(bars,)`` is filled; ``cash`` ``(bars,)`` and ``units`` ``(bars, symbols)`` where they have rows; ``trades``
-    ``(most, columns)`` as far as it has rows.
+    Both are moved on in place, so that bars may be told one at a time: rows before ``first`` are there for what is known at its open.
     """
     bars, symbols = open_.shape
-    state = np.zeros((symbols, _COLUMNS))
-    book = np.zeros(9)
-    book[_CASH] = p[0]
     here = np.zeros(symbols, np.bool_)
     start, slip, adverse = np.zeros(symbols), np.zeros(symbols), np.zeros(symbols)
     ledger, moving = len(cash) > 0, len(volatility) > 0
     watched = guarded or p[6] > 0.0 or p[7] > 0.0
     # without a second axis of unknown stride
     highs, lows, closes, targets = high.reshape(high.size), low.reshape(low.size), close.reshape(close.size), target.reshape(target.size)
-    next_due, t = 0, 0
+    next_due, t = 0, first
     while t < bars:
         while next_due < len(due) and due[next_due] < t:
             next_due += 1
@@ -376,6 +377,26 @@ def walk(
             book[_IN_MARKET] += 1.0
         equity[t] = value
         t += 1
+
+
+@njit(cache=True, error_model="numpy")
+def walk(
+    open_: Floats, high: Floats, low: Floats, close: Floats, target: Floats, weights: Floats, volatility: Floats,
+    due: NDArray[np.int64], rates: Floats, p: Floats, guarded: bool, equity: Floats, cash: Floats, units: Floats, trades: Floats,
+) -> Floats:  # fmt: skip
+    """Run an account over ``(bars, symbols)`` candles on one grid (NaN where a symbol has no bar); returns `TOTALS`.
+
+    ``target``: what was decided at each close, in [-1, 1] (NaN: as before). ``volatility`` ``(bars, symbols)``, or without rows.
+    ``rates`` ``(k, symbols)``: funding due at the open of bars ``due`` ``(k,)``, rising. ``guarded``: whether a position can fall below its
+    margin. ``equity`` ``(bars,)`` is filled; ``cash`` ``(bars,)`` and ``units`` ``(bars, symbols)`` where they have rows; ``trades``
+    ``(most, columns)`` as far as it has rows.
+    """
+    bars, symbols = open_.shape
+    state, book = np.zeros((symbols, _COLUMNS)), np.zeros(9)
+    book[_CASH] = p[0]
+    carry_on(
+        open_, high, low, close, target, weights, volatility, due, rates, p, guarded, equity, cash, units, trades, state, book, 0
+    )  # fmt: skip
     for s in range(symbols):
         held = state[s, _UNITS]
         if held != 0.0:

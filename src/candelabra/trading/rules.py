@@ -31,7 +31,9 @@ __all__ = [
     "Threshold",
     "VolatilityTarget",
     "follow",
+    "follow_on",
     "new_rule",
+    "next_position",
     "positions",
 ]
 
@@ -243,18 +245,25 @@ def positions(rule: Rule, seen: Forecasts, cost: float, *, allowed: NDArray[np.b
     return out
 
 
+def next_position(plan: Plan, state: Floats, *, allowed: bool = True) -> float:
+    """The position at the newest bar of a plan alone, from where `follow` stood at the bar before; ``state`` ``(2,)`` is moved on."""
+    out, mask = np.empty(1), np.array([allowed])
+    follow_on(plan.score[-1:], plan.size[-1:], mask, plan.enter, plan.leave, *SIDES[plan.side], plan.tolerance, out, state)
+    return float(out[0])
+
+
 @njit(cache=True)
-def follow(
+def follow_on(
     score: Floats, size: Floats, allowed: NDArray[np.bool_], enter: float, leave: float, long: bool, short: bool, tolerance: float,
-    out: Floats,
+    out: Floats, state: Floats,
 ) -> None:  # fmt: skip
-    """The state machine of a `Plan`, written to ``out`` ``(bars,)``: each value from this bar and the position before it.
+    """`follow` from where ``state`` ``(2,)`` says it stood, its side and its position; moved on in place.
 
     Stretches in which nothing can change are recognised at once (the compiler makes vector instructions of them); NaN compares false.
     """
     bars = len(score)
     up, down = enter if long else np.inf, -enter if short else -np.inf
-    side, held, t = 0.0, 0.0, 0
+    side, held, t = state[0], state[1], 0
     while t < bars:
         far = min(t + _STRETCH, bars)
         part, odd = score[t:far], 0
@@ -289,3 +298,13 @@ def follow(
                     held = wanted
             out[t] = held
             t += 1
+    state[0], state[1] = side, held
+
+
+@njit(cache=True)
+def follow(
+    score: Floats, size: Floats, allowed: NDArray[np.bool_], enter: float, leave: float, long: bool, short: bool, tolerance: float,
+    out: Floats,
+) -> None:  # fmt: skip
+    """The state machine of a `Plan`, written to ``out`` ``(bars,)``: each value from this bar and the position before it."""
+    follow_on(score, size, allowed, enter, leave, long, short, tolerance, out, np.zeros(2))
