@@ -21,7 +21,7 @@ def test_the_whole_of_it_in_short(tmp_path: Path) -> None:
     from candelabra.live.replay import replay
     from candelabra.pipeline.live_demo import demo_live
 
-    made = demo_live(configure({"training.threads": 1}), folder=tmp_path / "demo", seconds=12.0, bars=6_000, regimes=False)
+    made = demo_live(configure({"training.threads": 1}), folder=tmp_path / "demo", seconds=12.0, regimes=False)
     assert made.bars > 100
     page = made.picture.read_text(encoding="utf-8")
     assert "as it was followed" in page

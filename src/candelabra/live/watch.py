@@ -92,7 +92,8 @@ class Watch:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
-                task.cancel()
+                if not task.cancelling():  # a second time would cut its own tidying short
+                    task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def age_s(self, symbol: str) -> float:

@@ -38,6 +38,7 @@ class SocketStream:
             raise SourceError(f"{connection.exchange} has no socket for candles: follow it by the clock (--schedule)")
         self._kind, self._connection = kind, connection
         self._client: Any = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._markets: tuple[Any, Any] | None = None
 
     async def notices(self, symbols: Sequence[str], timeframe: Timeframe) -> AsyncIterator[Notice]:
@@ -46,10 +47,9 @@ class SocketStream:
         client = self._client = self._dialled()
         newest: dict[str, int] = {}
         told = asyncio.Event()
-        tasks: list[asyncio.Task[None]] = []
         try:
             await self._open(client)
-            tasks = [asyncio.create_task(_watch(client, symbol, timeframe, newest, told)) for symbol in symbols]
+            tasks = self._tasks = [asyncio.create_task(_watch(client, symbol, timeframe, newest, told)) for symbol in symbols]
             said: dict[str, int] = {}
             while True:
                 waiting = asyncio.create_task(told.wait())
@@ -68,15 +68,16 @@ class SocketStream:
             text = " ".join(str(error).split())[:160] or type(error).__name__
             raise SourceError(f"the socket of {self._connection.exchange} broke: {text}", retryable=True) from error
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             if self._client is client:
                 await self.close()
 
     async def close(self) -> None:
         """Let go of the client, also of one that hangs; what it still has open is cut off."""
         client, self._client = self._client, None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # who still asks a closed client would open it again
         if client is None:
             return
         with contextlib.suppress(Exception):
