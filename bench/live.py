@@ -244,10 +244,11 @@ def _kills(small: bool) -> dict[str, Reading]:
         followed = kill_lives(bundle(), folder / "live", times, seed=5)
     end = followed.truth
     bad = end.lost + end.doubled + end.wrong + end.disordered + end.unsaid + end.unlike
+    ends = f"{times} kills, {followed.told:,} told, {end.candles:,} candles, {end.bars} base bars"
     return {
-        "": Reading(fetched.lost + fetched.wrong + fetched.unreadable, "bars", note=f"fetch: {times} kills, {fetched.bars:,} bars in the end"),
-        "live": Reading(followed.forgotten + bad, "rows", note=f"{times} kills, {followed.told:,} told, {end.candles:,} candles, {end.bars} base bars"),
-    }  # fmt: skip
+        "": Reading(fetched.lost + fetched.wrong + fetched.unreadable, "bars", note=f"{times} kills, {fetched.bars:,} bars in the end"),
+        "live": Reading(followed.forgotten + bad, "rows", note=ends),
+    }
 
 
 KILLS = Item(
