@@ -45,7 +45,7 @@ test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 storms: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 CANDELABRA_STORMS=full HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q -n 2 tests/sources tests/serving tests/live
+	OMP_NUM_THREADS=1 CANDELABRA_STORMS=full HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q -n 2 tests/sources tests/serving tests/live tests/testing
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench run --out results.jsonl

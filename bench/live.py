@@ -231,4 +231,36 @@ MEMORY = Item(
     in_small=False,
 )
 
-ITEMS = (STORM, SILENCE, MEMORY)
+
+# live/kills
+
+
+def _kills(small: bool) -> dict[str, Reading]:
+    from candelabra.testing.kills import kill_fetches, kill_lives
+
+    times = 2 if small else 50
+    with _folder() as folder:
+        fetched = kill_fetches(folder / "fetched", times, seed=5)
+        followed = kill_lives(bundle(), folder / "live", times, seed=5)
+    end = followed.truth
+    bad = end.lost + end.doubled + end.wrong + end.disordered + end.unsaid + end.unlike
+    ends = f"{times} kills, {followed.told:,} told, {end.candles:,} candles, {end.bars} base bars"
+    return {
+        "": Reading(fetched.lost + fetched.wrong + fetched.unreadable, "bars", note=f"{times} kills, {fetched.bars:,} bars in the end"),
+        "live": Reading(followed.forgotten + bad, "rows", note=ends),
+    }
+
+
+KILLS = Item(
+    "live/kills",
+    "fetch and the live loop killed with -9 fifty times each, every tenth answer wrong meanwhile: what was stored or told and is gone",
+    {"candelabra": Tool(_kills, ("ccxt",))},
+    (
+        Goal("candelabra", "", lambda v: v["candelabra"][""], "<= 0"),
+        Goal("candelabra", "live", lambda v: v["candelabra"]["live"], "<= 0"),
+    ),
+    rounds=1,
+    in_small=False,
+)
+
+ITEMS = (STORM, SILENCE, MEMORY, KILLS)

@@ -6,18 +6,18 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from candelabra.candles.resample import resample
+from candelabra.live.feed import feed_timeframe
 from candelabra.live.journal import reading_journal, writing_journal
 from candelabra.live.loop import Event, Live, LiveSettings
 from candelabra.live.replay import replay
-from candelabra.live.seat import open_bundle
+from candelabra.live.seat import Opened, open_bundle
 from candelabra.sources.emulator import EmulatedMarket, Emulator, Faults
 from candelabra.sources.exchanges.clock import FastClock
 from candelabra.sources.exchanges.contract import Connection
@@ -27,19 +27,18 @@ from candelabra.sources.exchanges.rest import RestSource
 from candelabra.sources.exchanges.sockets import SocketStream
 from candelabra.sources.store import Store
 
-__all__ = ["Storm", "live_storm"]
+__all__ = ["Storm", "Truth", "against_truth", "follow", "live_storm"]
 
 START_MS = 1_700_000_000_000 // 86_400_000 * 86_400_000
 _HASTE = Patience(attempts=40, first_s=0.02, most_s=0.3)
 
 
 @dataclass(frozen=True)
-class Storm:
-    """What came of one: candles of the feed, and what of the store and of the journal is not the truth.
+class Truth:
+    """Candles of the feed, and what of the store and of the journal is not as it should be.
 
     ``bars``: base bars that closed; ``unsaid`` of them without a row in the journal, ``doubled`` or ``disordered`` ones; ``replayed`` bars
-    told again, ``unlike`` of them another prediction. ``socket_faults``, ``rest_faults`` that fired; ``gaps``: bars the exchange never had.
-    ``notices``: how old (in bars of the feed) data was when silence was noticed; ``recoveries_s``: seconds of the world from then to live.
+    told again, ``unlike`` of them another prediction; ``gaps``: bars the exchange never had.
     """
 
     candles: int
@@ -50,19 +49,28 @@ class Storm:
     bars: int
     unsaid: int
     gaps: int
-    socket_faults: int
-    rest_faults: int
     replayed: int
     unlike: int
-    notices: tuple[float, ...]
-    recoveries_s: tuple[float, ...]
-    seconds: float
-    events: tuple[Event, ...]
 
     @property
     def flawless(self) -> bool:
         """Whether nothing is lost, doubled, wrong or out of order, and all was said, once, and is said again the same."""
         return not any((self.lost, self.doubled, self.wrong, self.disordered, self.unsaid, self.unlike)) and self.replayed > 0
+
+
+@dataclass(frozen=True)
+class Storm(Truth):
+    """What came of a storm: ``socket_faults``, ``rest_faults`` that fired.
+
+    ``notices``: how old (in bars of the feed) data was when silence was noticed; ``recoveries_s``: seconds of the world from then to live.
+    """
+
+    socket_faults: int
+    rest_faults: int
+    notices: tuple[float, ...]
+    recoveries_s: tuple[float, ...]
+    seconds: float
+    events: tuple[Event, ...]
 
 
 def live_storm(
@@ -83,8 +91,6 @@ def live_storm(
     ``interrupt``: the loop is ended half way and begun anew.
     """
     opened = open_bundle(bundle)
-    from candelabra.live.feed import feed_timeframe
-
     frame, symbol = feed_timeframe(opened.predictor), "BTC/USDT"
     clock = FastClock(START_MS, rate=frame.milliseconds / 1000 / candle_s)
     market = EmulatedMarket(symbol, seed=seed + 100, outages=outages)
@@ -96,40 +102,14 @@ def live_storm(
     with Emulator(market, clock=clock, faults=faults, calls_per_second=math.inf) as emulator:
         halves = (candles // 2, candles) if interrupt else (candles,)
         for reach in halves:
-            asyncio.run(_followed(opened, emulator, clock, store, folder / "journal", START_MS + reach * frame.milliseconds, events))
+            asyncio.run(follow(opened, emulator, clock, store, folder / "journal", START_MS + reach * frame.milliseconds, events.append))
         seconds = time.monotonic() - began
-        with reading_journal(folder / "journal") as journal:
-            closes = [at for at, _, _ in journal.predictions(symbol)]
-            again = replay(journal)
-            first = min(start.from_ms for start in journal.starts())
-        stored = store.one(symbol, frame, "binance")
-        span = stored.look().tail.ledger.covered()
-        end = span[-1][1]
-        truth = emulator.truth(symbol, frame, first, end)
-        ours = store.read(symbol, frame, first, end, exchange="binance")
+        found = against_truth(opened, emulator, store, folder / "journal")
         fired, failed = len(emulator.socket_faults), sum(1 for call in emulator.log if getattr(call, "fault", None))
-    position = closes[-1]
-    frame_of = opened.predictor.recipe.base
-    base = resample(truth, frame_of).between(start_ms=closes[0] - frame_of.milliseconds, end_ms=position)
-    there = np.isin(truth.open_time, ours.open_time)
-    both = np.isin(ours.open_time, truth.open_time)
-    differing = np.zeros(int(both.sum()), bool)
-    for a, b in zip(ours.rows(both).values(), truth.rows(there).values(), strict=True):
-        differing |= a != b
-    whole = int((end - first) // frame.milliseconds)
     return Storm(
-        candles=int((truth.open_time >= START_MS).sum()),
-        lost=int((~there).sum()) + (len(span) - 1),
-        doubled=len(closes) - len(set(closes)),
-        wrong=int(differing.sum()) + int((~both).sum()),
-        disordered=int((np.diff(closes) <= 0).sum()),
-        bars=len(base),
-        unsaid=len(set(base.close_time.tolist()) ^ set(closes)),
-        gaps=whole - len(truth),
+        **asdict(found),
         socket_faults=fired,
         rest_faults=failed,
-        replayed=again.bars,
-        unlike=len(again.unlike),
         notices=tuple(_ages(events, symbol, frame.milliseconds)),
         recoveries_s=tuple(_recoveries(events, symbol, clock.rate)),
         seconds=seconds,
@@ -137,9 +117,41 @@ def live_storm(
     )
 
 
-async def _followed(
-    opened: Any, emulator: Emulator, clock: FastClock, store: Store, folder: Path, until_ms: int, events: list[Event]
+def against_truth(opened: Opened, emulator: Emulator, store: Store, journal_folder: Path) -> Truth:
+    """Hold what a live loop stored and said of an emulator's only market against what that market was, and tell the journal again."""
+    (symbol,) = emulator.markets
+    frame, base_frame = feed_timeframe(opened.predictor), opened.predictor.recipe.base
+    with reading_journal(journal_folder) as journal:
+        closes = [at for at, _, _ in journal.predictions(symbol)]
+        again = replay(journal)
+        first = min(start.from_ms for start in journal.starts())
+    span = store.one(symbol, frame, "binance").look().tail.ledger.covered()
+    end = span[-1][1]
+    truth = emulator.truth(symbol, frame, first, end)
+    ours = store.read(symbol, frame, first, end, exchange="binance")
+    base = resample(truth, base_frame).between(start_ms=closes[0] - base_frame.milliseconds, end_ms=closes[-1])
+    there, both = np.isin(truth.open_time, ours.open_time), np.isin(ours.open_time, truth.open_time)
+    differing = np.zeros(int(both.sum()), bool)
+    for a, b in zip(ours.rows(both).values(), truth.rows(there).values(), strict=True):
+        differing |= a != b
+    return Truth(
+        candles=int((truth.open_time >= START_MS).sum()),
+        lost=int((~there).sum()) + (len(span) - 1),
+        doubled=len(closes) - len(set(closes)),
+        wrong=int(differing.sum()) + int((~both).sum()),
+        disordered=int((np.diff(closes) <= 0).sum()),
+        bars=len(base),
+        unsaid=len(set(base.close_time.tolist()) ^ set(closes)),
+        gaps=int((end - first) // frame.milliseconds) - len(truth),
+        replayed=again.bars,
+        unlike=len(again.unlike),
+    )
+
+
+async def follow(
+    opened: Opened, emulator: Emulator, clock: FastClock, store: Store, folder: Path, until_ms: int, listen: Callable[[Event], object]
 ) -> None:
+    """Run the live loop on an emulator until every symbol's journal stands at ``until_ms``, in haste."""
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)  # ccxt's receiving ends so
     connection = Connection("binance", emulator.url, clock, timeout_s=5.0, options={"calls_per_second": 500.0})
     source, stream = RestSource(connection, _HASTE), SocketStream(connection)
@@ -149,7 +161,7 @@ async def _followed(
             if journal.bundle() is None:
                 journal.use_bundle(opened.id, opened.path, clock.now_ms(), "a storm")
             live = Live(opened, source, store, journal, clock, hurried, LiveSettings(tuple(emulator.markets)), stream)
-            live.subscribe(events.append)
+            live.subscribe(listen)
             await _run_until(live, lambda: all((journal.position(s) or 0) >= until_ms for s in emulator.markets))
     finally:
         await source.close()
