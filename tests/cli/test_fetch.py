@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -157,15 +156,18 @@ def test_an_interrupted_fetch_keeps_what_came_and_says_how_to_go_on(
     root = tmp_path / "candles"
     monkeypatch.setattr(keeping, "_AT_ONCE", 300)
     monkeypatch.setitem(rules.KNOWN, "binance", replace(rules.KNOWN["binance"], page=100, calls_per_second=25.0))
+    writes: list[int] = []
+    write = keeping.Keeper._write
 
-    def interrupt() -> None:
-        _wait_for_bars(root, 300)
-        os.kill(os.getpid(), signal.SIGINT)
+    def interrupting(self: keeping.Keeper, pieces: list[keeping.Piece]) -> object:
+        done = write(self, pieces)
+        writes.append(len(pieces))
+        if len(writes) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return done
 
-    waiting = threading.Thread(target=interrupt)
-    waiting.start()
+    monkeypatch.setattr(keeping.Keeper, "_write", interrupting)
     call = ["fetch", "binance", "BTC/USDT", "--since", "2023-11-11", "--base-url", emulator.url, "--quiet", "--store", str(root)]
     assert main(call) == 130
-    waiting.join()
     assert "the same command goes on from there" in capsys.readouterr().err
     assert 300 <= len(Store.open(root).read("BTC/USDT", "1m")) < 5000

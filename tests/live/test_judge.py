@@ -79,6 +79,29 @@ def test_a_forecast_whose_future_is_absent_is_noted_and_counts_nowhere(opened: O
     assert len(seat.judge.newest["1h"]) == sum(body["return"] is not None for (_, h), body in bodies.items() if h == "1h")
 
 
+def test_a_return_is_judged_where_the_volatility_is_not_known_and_the_journal_is_read_again(
+    opened: Opened, market: Candles, tmp_path: Path
+) -> None:
+    """SQLite reads no NaN in JSON: a judged row with one would have kept the loop from ever beginning again."""
+    model: Any = opened.predictor.model
+    own = replace(opened, rivals=(Rival("persistence", model.members["persistence"], opened.predictor.calibration),))
+    close = int(market.span[0]) + 760 * HOUR
+    quarters = (market.open_time >= close) & (market.open_time < close + HOUR)
+    assert quarters.sum() == 4
+    kept = spanning(market.rows(np.flatnonzero(~quarters | (market.open_time == close + 45 * 60_000))), *market.span)
+    start = close - 2 * HOUR
+    with writing_journal(tmp_path) as journal:
+        seat = Seat(journal, own, spanning(kept, market.span[0], start), made_ms=0)
+        for step in seat.follower.advance(spanning(kept, start, start + 4 * HOUR)):
+            seat.take(step, 0)
+        bodies = {row["as_of_ms"]: json.loads(row["body"]) for row in journal.rows("judged") if row["horizon"] == "1h"}
+        assert bodies[close]["return"] is not None
+        assert bodies[close]["log_volatility"] is None
+        assert bodies[close]["qlike"] is None
+        again = Seat(journal, own, spanning(kept, market.span[0], start + 4 * HOUR), made_ms=0)
+    assert np.isnan(again.judge.newest["1h"].column("qlike")).sum() == 1
+
+
 def judged(loss: float, rival: float, hit: float = 1.0) -> dict[str, Any]:
     return {
         "crps": loss, "pinball": loss, "qlike": loss, "covered": {"0.5": hit, "0.8": hit, "0.9": hit},

@@ -227,7 +227,8 @@ class Journal:
 
     def add_judged(self, symbol: str, as_of_ms: int, horizon: str, known_ms: int, body: Mapping[str, Any]) -> None:
         """A forecast met its future."""
-        self._db.execute("INSERT INTO judged VALUES (?, ?, ?, ?, ?)", (symbol, as_of_ms, horizon, known_ms, json.dumps(body)))
+        text = json.dumps(body, allow_nan=False)  # SQLite reads no NaN in JSON
+        self._db.execute("INSERT INTO judged VALUES (?, ?, ?, ?, ?)", (symbol, as_of_ms, horizon, known_ms, text))
 
     def add_paper(self, symbol: str, as_of_ms: int, target: float, units: float, cash: float, equity: float) -> None:
         """Where the paper account stands at a close, and what it wants."""

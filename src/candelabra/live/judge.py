@@ -143,8 +143,13 @@ class Judge:
         }
         for rival in self._rivals:
             lost = losses(told[rival.name], at, h, actual, log_volatility, rival.calibration.variance_scale[h])
-            body["rivals"][rival.name] = {k: v if math.isfinite(v) else None for k, v in lost.items()}
-        return body
+            body["rivals"][rival.name] = {k: _known(v) for k, v in lost.items()}
+        return body | {name: _known(body[name]) for name in ("log_volatility", "qlike")}
+
+
+def _known(value: float) -> float | None:
+    """None where there is none: where half of a horizon's finer bars are absent, its return is known and its volatility is not."""
+    return value if math.isfinite(value) else None
 
 
 def window_bars(base: Timeframe) -> int:
