@@ -56,7 +56,7 @@ def run_live(plan: LivePlan, begun: Callable[[Live], None], *, signals: bool = T
     """
     from candelabra.sources.exchanges.fetching import fill, sole_collector
     from candelabra.sources.exchanges.pace import Patience
-    from candelabra.sources.exchanges.registry import open_source
+    from candelabra.sources.exchanges.registry import open_source, open_stream
 
     store = Store.create(plan.store)
     with contextlib.ExitStack() as held:
@@ -66,7 +66,7 @@ def run_live(plan: LivePlan, begun: Callable[[Live], None], *, signals: bool = T
             held.enter_context(sole_collector(store, plan.exchange, symbol, feed_timeframe(opened.predictor)))
         connection = Connection(plan.exchange, plan.base_url, plan.clock, options=dict(plan.options))
         source = open_source(connection)
-        stream = _stream(connection, source) if plan.mode == "socket" else None
+        stream = open_stream(connection, source) if plan.mode == "socket" else None
         settings = LiveSettings(plan.symbols, plan.since_ms, plan.paper)
         # little patience inside: the loop asks again by itself, and says meanwhile that it is recovering
         hurried = partial(fill, patience=Patience(attempts=2, first_s=0.3, most_s=2.0))
@@ -131,15 +131,3 @@ def _bundle(plan: LivePlan, journal: Journal) -> Opened:
         )
     journal.use_bundle(opened.id, opened.path, plan.clock.now_ms(), "given")
     return opened
-
-
-def _stream(connection: Connection, source: Source) -> Stream | None:
-    """The socket of an exchange; None where it has none."""
-    from candelabra.sources.exchanges.sockets import SocketStream
-
-    if not source.rules.socket:
-        return None
-    try:
-        return SocketStream(connection)
-    except SourceError:
-        return None

@@ -14,6 +14,7 @@ import pytest
 
 from candelabra.candles.timeframe import Timeframe
 from candelabra.errors import SourceError, UsageError
+from candelabra.registry import Entry
 from candelabra.sources.emulator import REST_FAULTS, EmulatedMarket, Emulator, Faults
 from candelabra.sources.exchanges.clock import FastClock, WallClock
 from candelabra.sources.exchanges.contract import Connection
@@ -21,7 +22,7 @@ from candelabra.sources.exchanges.fetching import Filled, fill
 from candelabra.sources.exchanges.journey import FetchReport, fetch_candles
 from candelabra.sources.exchanges.pace import Patience
 from candelabra.sources.exchanges.pages import Asked
-from candelabra.sources.exchanges.registry import SOURCES, open_source
+from candelabra.sources.exchanges.registry import SOURCES, STREAMS, open_source, open_stream
 from candelabra.sources.exchanges.rest import RestSource, _about_what_was_asked
 from candelabra.sources.store import Store
 
@@ -217,6 +218,25 @@ def test_a_line_that_is_dead_is_an_error_that_can_be_tried_again(store: Store) -
 def test_known_exchanges_are_listed_without_ccxt_being_asked() -> None:
     assert {"binance", "kraken", "coinbase", "okx", "bybit"} <= set(SOURCES.names())
     assert WallClock().rate == 1.0
+
+
+class OwnSocket:
+    """Somebody else's stream."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+
+def test_a_socket_is_ccxts_or_somebody_elses_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection("binance", "http://127.0.0.1:9")
+    source = RestSource(connection)
+    assert type(open_stream(connection, source)).__name__ == "SocketStream"
+    elsewhere = Connection("coinbase", "http://127.0.0.1:9")
+    assert open_stream(elsewhere, RestSource(elsewhere)) is None, "it announces no candles"
+    monkeypatch.setattr(STREAMS, "_entries", {"coinbase": Entry("coinbase", "candelabra.errors:DataError", "own:socket")})
+    monkeypatch.setattr(STREAMS, "load", lambda name: OwnSocket)
+    stream: Any = open_stream(elsewhere, RestSource(elsewhere))
+    assert stream.connection is elsewhere
 
 
 def test_newest_candles_in_the_place_of_older_ones_are_no_word_about_these() -> None:

@@ -1,7 +1,8 @@
 """What fetching and the live loop ask of an exchange: `Source` (what a candle is) and `Stream` (when one closed).
 
 Third parties add exchanges through the entry-point group ``candelabra.source``: an `Entry` whose target is called with a `Connection`
-and gives a `Source`. What a source says is checked here and by whoever asks; it may fail, it may not guess.
+and gives a `Source`; a socket that ccxt does not know through ``candelabra.stream``, whose target gives a `Stream` alike. What a source
+says is checked here and by whoever asks; it may fail, it may not guess.
 """
 
 from __future__ import annotations

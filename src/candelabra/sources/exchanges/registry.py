@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-from candelabra.errors import MissingExtraError, UsageError
+from candelabra.errors import MissingExtraError, SourceError, UsageError
 from candelabra.registry import Entry, Registry, did_you_mean
-from candelabra.sources.exchanges.contract import Connection, Source
+from candelabra.sources.exchanges.contract import Connection, Source, Stream
 
-__all__ = ["SOURCES", "open_source"]
+__all__ = ["SOURCES", "STREAMS", "open_source", "open_stream"]
 
 SOURCES: Final = Registry("source")
 """Sources by name; third parties add theirs through the entry-point group ``candelabra.source``.
 
 ``target`` is called with a `Connection` and gives a `Source`.
+"""
+
+STREAMS: Final = Registry("stream")
+"""Who announces closing candles, by the exchange's name, where that is not ccxt; third parties add theirs through the entry-point group
+``candelabra.stream``.
+
+``target`` is called with a `Connection` and gives a `Stream`.
 """
 
 _ROOM: Final = "candelabra.sources.exchanges"
@@ -55,3 +62,18 @@ def open_source(connection: Connection) -> Source:
             hint = f"there are {', '.join(SOURCES.names())}, and the others that ccxt knows"
         raise UsageError(f"there is no exchange {name!r}: {hint}")
     return RestSource(connection)
+
+
+def open_stream(connection: Connection, source: Source) -> Stream | None:
+    """Who announces closing candles of ``source``; None where nobody does, and it is followed by the clock. Close it after use."""
+    if connection.exchange in STREAMS.names():
+        made: Any = STREAMS.load(connection.exchange)
+        return cast("Stream", made(connection))
+    if not source.rules.socket:
+        return None
+    from candelabra.sources.exchanges.sockets import SocketStream
+
+    try:
+        return SocketStream(connection)
+    except SourceError:  # ccxt knows no socket of it
+        return None
