@@ -253,7 +253,7 @@ def test_where_files_cannot_grow_old_bars_stay_whole(tmp_path: Path, limit: int)
     assert store.verify() == []
 
 
-@pytest.mark.parametrize("count", [80, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [80, pytest.param(240, marks=pytest.mark.slow)])
 def test_four_writers_lose_and_double_nothing_and_readers_go_on(tmp_path: Path, count: int) -> None:
     found = crowd(tmp_path / "s", count)
     assert (found.lost, found.wrong, found.reads_that_failed) == (0, 0, 0)

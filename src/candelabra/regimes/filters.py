@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 __all__ = [
-    "duration_filter", "duration_lag", "duration_late", "duration_run", "duration_start", "evidence", "fixed_lag", "markov_filter",
+    "duration_filter", "duration_lag", "duration_lag_run", "duration_run", "duration_start", "evidence", "fixed_lag", "markov_filter",
     "markov_late", "markov_run", "markov_step",
 ]  # fmt: skip
 
@@ -214,17 +214,33 @@ def duration_late(said: Array, ended: Array, belief: Array, factor: Array, place
 
 
 @njit(cache=True)
+def duration_lag_run(
+    log_evidence: Array, belief: Array, factor: Array, place: Array, leave: Array, follows: Array, past: Array, out: Array
+) -> None:
+    """`duration_run` and `duration_late` at bars that come next; ``past`` ``(lag, K)``, chances of having ended, is carried on as well.
+
+    History and stream go by this one kernel: sums inside it are added up in an order that the compiler chooses anew for each caller.
+    """
+    n, k = log_evidence.shape
+    lag = len(past)
+    said, ended = np.empty((1, k)), np.empty((1, k))
+    for t in range(n):
+        duration_run(log_evidence[t : t + 1], belief, factor, place, leave, follows, said, ended)
+        for d in range(lag - 1):
+            past[d] = past[d + 1]
+        if lag:
+            past[lag - 1] = ended[0]
+        if place[0] > lag:
+            duration_late(said[0], past, belief, factor, place, follows, out[t])
+
+
 def duration_lag(log_evidence: Array, start: Array, follows: Array, survival: Array, lag: int) -> Array:
     """Like `fixed_lag`, with the belief of `duration_filter`: exact where no segment is shorter than ``lag`` bars.
 
     A segment that is older than the lag was there at bar t - lag; of a younger one it is known which label it came from. A second change
     within the lag is left out of account.
     """
-    n, k = log_evidence.shape
-    out, said, ended = np.full((n, k), np.nan), np.empty((n, k)), np.empty((n, k))
-    belief, factor, place, leave = duration_start(start, survival)
-    for t in range(n):
-        duration_run(log_evidence[t : t + 1], belief, factor, place, leave, follows, said[t : t + 1], ended[t : t + 1])
-        if t >= lag:
-            duration_late(said[t], ended[t - lag + 1 : t + 1], belief, factor, place, follows, out[t])
+    out = np.full(log_evidence.shape, np.nan)
+    past = np.zeros((lag, log_evidence.shape[1]))
+    duration_lag_run(log_evidence, *duration_start(start, survival), follows, past, out)
     return out

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from candelabra.errors import UsageError
 from candelabra.regimes.decoding import LATE_KINDS, Decoder
-from candelabra.regimes.filters import duration_late, duration_run, duration_start, evidence, markov_late, markov_step
+from candelabra.regimes.filters import duration_lag_run, duration_start, evidence, markov_late, markov_step
 from candelabra.regimes.segmentation import UNLABELLED
 
 __all__ = ["LateStream"]
@@ -24,27 +24,20 @@ class LateStream:
         self._belief = d.share.copy()
         self._ages = duration_start(d.share, d.survival(d.longest))
         self._filtered = np.empty((s.lag + 1, len(d)))  # of the last bars, the newest last
-        self._later = np.empty((s.lag, len(d)))  # evidence, or chances of having ended, of the last bars
+        self._later = np.zeros((s.lag, len(d)))  # evidence, or chances of having ended, of the last bars
 
     def push(self, probabilities: ArrayLike) -> tuple[int, NDArray[np.float64]]:
         """Hear one bar's ``(K,)``: label and chances of the bar ``lag`` bars before; `UNLABELLED` and NaN until there is one."""
         s, d = self._decoder.settings, self._decoder.durations
         row = evidence(self._decoder.tilted(np.asarray(probabilities, np.float64)[None]), d.share, s.power)
-        said, ended = np.empty((1, len(d))), np.empty((1, len(d)))
-        if s.kind == "markov_lag":
-            markov_step(self._belief, row[0], self._chain, self._heard == 0)
-            said[0] = self._belief
-        else:
-            duration_run(row, *self._ages, d.follows, said, ended)
-        self._filtered = np.concatenate([self._filtered[1:], said])
-        self._later = np.concatenate([self._later[1:], row if s.kind == "markov_lag" else ended])
+        out = np.full((1, len(d)), np.nan)
         self._heard += 1
-        out = np.full(len(d), np.nan)
-        if self._heard <= s.lag:
-            return UNLABELLED, out
         if s.kind == "markov_lag":
-            markov_late(self._filtered[0], self._later, self._chain, out)
+            markov_step(self._belief, row[0], self._chain, self._heard == 1)
+            self._filtered = np.concatenate([self._filtered[1:], self._belief[None]])
+            self._later = np.concatenate([self._later[1:], row])
+            if self._heard > s.lag:
+                markov_late(self._filtered[0], self._later, self._chain, out[0])
         else:
-            belief, factor, place, _ = self._ages
-            duration_late(said[0], self._later, belief, factor, place, d.follows, out)
-        return int(np.argmax(out)), out
+            duration_lag_run(row, *self._ages, d.follows, self._later, out)
+        return (int(np.argmax(out[0])) if self._heard > s.lag else UNLABELLED), out[0]
