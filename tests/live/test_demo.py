@@ -17,11 +17,13 @@ def test_it_is_for_an_emulated_exchange_alone(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 def test_the_whole_of_it_in_short(tmp_path: Path) -> None:
+    """With an anchor that remembers a month instead of four, so that ten weeks of bars are enough to learn from."""
     from candelabra.live.journal import reading_journal
     from candelabra.live.replay import replay
     from candelabra.pipeline.live_demo import demo_live
 
-    made = demo_live(configure({"training.threads": 1}), folder=tmp_path / "demo", seconds=12.0, regimes=False)
+    short = {"model.anchor": "har", "baselines": ("historical",), "training.steps": 20}
+    made = demo_live(configure({"training.threads": 1}), folder=tmp_path / "demo", seconds=6.0, bars=20_000, regimes=False, changes=short)
     assert made.bars > 100
     page = made.picture.read_text(encoding="utf-8")
     assert "as it was followed" in page

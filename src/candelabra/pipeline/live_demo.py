@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -58,8 +58,11 @@ class LiveDemo:
     interrupted: bool
 
 
-def live_config(config: Config) -> Config:
-    """``config`` with bars of five minutes, features of short memory, two members and few baselines: made quickly, for a demonstration."""
+def live_config(config: Config, changes: Mapping[str, object] | None = None) -> Config:
+    """``config`` with bars of five minutes, features of short memory, two members and few baselines: made quickly, for a demonstration.
+
+    ``changes``: settings by key, over these.
+    """
     from candelabra.config.build import configure
 
     return configure(
@@ -68,6 +71,7 @@ def live_config(config: Config) -> Config:
             "windows.horizons": ("5m", "30m", "2h"), "features.base": _FEATURES, "features.coarse": _FEATURES, "model.name": "arms",
             "model.anchor": "ewma", "ensemble.members": (), "baselines": ("historical", "ewma"), "training.steps": _STEPS,
             "training.threads": config.training.threads, "regimes.modes": ("filtered",), "regimes.training.steps": _STEPS // 2,
+            **(changes or {}),
         }
     )  # fmt: skip
 
@@ -82,15 +86,17 @@ def demo_live(
     begun: Callable[[Live], None] | None = None,
     bars: int = _BARS,
     regimes: bool = True,
+    changes: Mapping[str, object] | None = None,
 ) -> LiveDemo:
     """Train on ``bars`` of an emulated market, then follow it ``seconds`` long at ``speed`` times the world's; no network is needed.
 
-    ``begun``: is given the loop, to show it. The folder holds the run, the store, the journal and ``live.html``.
+    ``begun``: is given the loop, to show it; ``changes``: see `live_config`.
+    The folder holds the run, the store, the journal and ``live.html``.
     """
     from candelabra.sources.emulator import EmulatedMarket, Emulator, Faults
 
     progress = progress or Silent()
-    chosen = live_config(config)
+    chosen = live_config(config, changes)
     market = EmulatedMarket(_SYMBOL, seed=config.seed + 7, outages=0.2)
     with progress.stage("emulate a market"):
         candles = market.truth("5m", _START_MS - bars * _MINUTES * 60_000, _START_MS)
