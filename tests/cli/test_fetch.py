@@ -167,11 +167,7 @@ def test_an_interrupted_fetch_keeps_what_came_and_says_how_to_go_on(
         return done
 
     monkeypatch.setattr(keeping.Keeper, "_write", interrupting)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of a test run may ignore it
     call = ["fetch", "binance", "BTC/USDT", "--since", "2023-11-11", "--base-url", emulator.url, "--quiet", "--store", str(root)]
-    try:
-        assert main(call) == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert main(call) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
     assert 300 <= len(Store.open(root).read("BTC/USDT", "1m")) < 5000

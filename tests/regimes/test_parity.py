@@ -19,7 +19,7 @@ from candelabra.regimes.statechart import RegimeChart
 from candelabra.regimes.xstate import RUNTIME, to_xstate, xstate_position
 
 XSTATE: Final = "5.33.3"
-BARS: Final = 3_000
+BARS: Final = 6_000
 HOUR: Final = 3_600_000
 FRAMES: Final = ("1h", "4h", "1d")
 RULES: Final = {
