@@ -37,7 +37,7 @@ def test_damaged_files_give_our_errors_and_balanced_books(form: str, random: Ran
     check_import(name, mutated(content, random), stored=False, most_rejected=most, **wishes(form))
 
 
-MANY = 20_000 if os.environ.get("CANDELABRA_STORMS") == "full" else 600
+MANY = 20_000 if os.environ.get("CANDELABRA_STORMS") == "full" else 300
 
 
 @given(content=st.binary(max_size=400), form=st.sampled_from(list(FILES)))
