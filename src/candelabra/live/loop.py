@@ -21,7 +21,7 @@ from candelabra.live.journal import Journal
 from candelabra.live.judge import Rolling, block_bars, rolling, warnings
 from candelabra.live.seat import Opened, Seat, Taken
 from candelabra.live.states import Health, StateChange
-from candelabra.live.watch import Watch
+from candelabra.live.watch import Watch, heed_cancellation
 from candelabra.registry import did_you_mean
 from candelabra.sources.exchanges.clock import Clock
 from candelabra.sources.exchanges.contract import Source, Stream
@@ -222,6 +222,7 @@ class Live:
     async def _serve(self, post: Post) -> None:
         failures = 0
         while True:
+            heed_cancellation()
             await post.wake.wait()
             post.wake.clear()
             try:

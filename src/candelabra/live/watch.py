@@ -19,7 +19,7 @@ from candelabra.errors import CandelabraError
 from candelabra.sources.exchanges.clock import Clock
 from candelabra.sources.exchanges.contract import Source, Stream
 
-__all__ = ["Told", "Watch", "patience_s"]
+__all__ = ["Told", "Watch", "heed_cancellation", "patience_s"]
 
 GRACE_S: Final = 2.0
 """How long after its close a bar is asked for by the clock (the clock's seconds)."""
@@ -105,6 +105,7 @@ class Watch:
         asked = -1
         failures = 0
         while True:
+            heed_cancellation()
             try:
                 now = await self._source.now_ms()
                 failures = 0
@@ -133,6 +134,7 @@ class Watch:
     async def _sessions(self, stream: Stream) -> None:
         failures = 0
         while True:
+            heed_cancellation()
             for symbol in self._symbols:
                 self._advanced[symbol] = time.monotonic()
             heard, why = await self._session(stream)
@@ -172,6 +174,7 @@ class Watch:
 
     async def _read(self, stream: Stream) -> None:
         async for notice in stream.notices(self._symbols, self._frame):
+            heed_cancellation()
             symbol, opened = notice.symbol, notice.open_ms
             if symbol not in self._watched or int(self._frame.floor(opened)) != opened or opened <= self._newest.get(symbol, -1):
                 continue
@@ -183,6 +186,15 @@ class Watch:
             self._advanced[symbol], self._stretch[symbol] = time.monotonic(), 1.0
             self._fresh.add(symbol)
             self._told.closed(symbol, opened)
+
+
+def heed_cancellation() -> None:
+    """End a task that was cancelled and does not know: before Python 3.12 `asyncio.wait_for` loses a cancellation that comes just as what it
+    waits for ends, and the loop around it would go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _back_off(failures: int) -> float:
