@@ -189,8 +189,10 @@ class Watch:
 
 
 def heed_cancellation() -> None:
-    """End a task that was cancelled and does not know: before Python 3.12 `asyncio.wait_for` loses a cancellation that comes just as what it
-    waits for ends, and the loop around it would go on for ever.
+    """End a task that was cancelled and does not know it.
+
+    Before Python 3.12 `asyncio.wait_for` loses a cancellation that comes just as what it waits for ends, and the loop around it would go
+    on for ever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
