@@ -47,7 +47,7 @@ def _storm(small: bool) -> dict[str, Reading]:
     slowest = 0.0
     for seed in _SEEDS[: 1 if small else None]:
         with _folder() as folder:
-            one = live_storm(bundle(), folder, candles=100 if small else 1_030, seed=seed, candle_s=_CANDLE_S)
+            one = live_storm(bundle(), folder, candles=100 if small else 1_030, seed=seed, socket=0.2, candle_s=_CANDLE_S)
         bad = one.lost + one.doubled + one.wrong + one.disordered + one.unsaid + one.unlike
         found = {
             "bad": bad, "candles": one.candles, "bars": one.bars, "gaps": one.gaps, "socket faults": one.socket_faults,
@@ -83,7 +83,7 @@ async def _naive(candles: int, seed: int, script: Any) -> tuple[int, int, int]:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     bar_ms = 900_000
     clock = FastClock(START_MS, rate=bar_ms / 1000 / _CANDLE_S)
-    faults = Faults(seed=seed, rest=0.25, socket=0.15) if not script else Faults(socket_script=dict(script))
+    faults = Faults(seed=seed, rest=0.25, socket=0.2) if not script else Faults(socket_script=dict(script))
     kept: dict[int, list[float]] = {}
     end_ms = START_MS + candles * bar_ms
     with Emulator(EmulatedMarket("BTC/USDT", seed=seed + 100, outages=0.6), clock=clock, faults=faults, calls_per_second=math.inf) as e:
@@ -116,7 +116,7 @@ async def _naive(candles: int, seed: int, script: Any) -> tuple[int, int, int]:
 
 STORM = Item(
     "live/storm",
-    "1,000 candles, a fault on every seventh socket candle and every fourth answer, three seeds, real gaps, one restart",
+    "1,000 candles, a fault on every fifth socket candle and every fourth answer, three seeds, real gaps, one restart",
     {"candelabra": Tool(_storm, ("ccxt",)), "naive ccxt.pro loop": Tool(_naive_storm, ("ccxt",))},
     (
         Goal("candelabra", "", lambda v: v["candelabra"][""], "<= 0"),
