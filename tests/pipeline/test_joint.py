@@ -27,6 +27,8 @@ from candelabra.config.text import to_toml
 from candelabra.config.tree import Config, EnsembleSection, FeaturesSection, ModelSection, TimeframesSection, WindowsSection
 from candelabra.errors import DataError, UsageError
 from candelabra.evaluation.certificate import Certificate
+from candelabra.live.feed import spanning
+from candelabra.live.follow import Follower
 from candelabra.models.regime_memory import SAME
 from candelabra.models.regime_tcn import TcnSettings
 from candelabra.models.segmenter import Segmenter, TimeframeReader
@@ -234,6 +236,16 @@ def test_a_stream_of_forecasts_tells_the_regimes_of_its_history(result: TrainRes
     if source == "joint":
         corrections = predictor.segmenter.states(candles).logits
         assert np.nanstd(corrections[-100:]) > 1e-3  # what is compared above depends on them
+    live = Follower(predictor, candles.rows(slice(0, 1_000)))
+    assert live.follows_regimes
+    steps = list(live.advance(spanning(candles, live.as_of_ms, candles.span[1])))
+    assert [step.prediction.regimes for step in steps if step.prediction] == [one.regimes for one in told]
+    heard = {(bar.timeframe, bar.close_ms): bar for step in steps for bar in step.regimes}
+    assert {bar.close_ms for bar in heard.values() if bar.timeframe == "1h"} == {one.as_of_ms for one in told}
+    for one in told:
+        chances = heard["1h", one.as_of_ms].probabilities.tolist()
+        assert list(one.regimes["1h"].values()) == chances, "what is shown of a bar is what its forecast says"
+    assert len(heard) == 100 + len({t for t in (one.as_of_ms for one in told) if t % (4 * 3_600_000) == 0})
     first = [one.regimes for a in range(998, 1_006) for one in late.push(candles.rows(slice(a, a + 1)))]
     assert [bool(one) for one in first] == [False] * 3 + [True] * 5  # 996 bars of history, and the fourth makes enough
 

@@ -23,6 +23,7 @@ from candelabra.windows.series import Series
 
 if TYPE_CHECKING:
     from candelabra.bundles.stream_regimes import FollowedRegimes
+    from candelabra.models.segmenter_stream import RegimeBar
 
 __all__ = ["OnnxStream"]
 
@@ -76,10 +77,14 @@ class OnnxStream:
         return self._series
 
     @property
-    def states(self) -> NDArray[np.float32] | None:
-        """How the networks that learned regimes correct their logits at the newest base bar ``(R,)``; None where none did."""
-        told = [steps.regimes for one in self._steppers.values() for steps in one.steps if one.network.tells_regimes]
-        return np.stack(told).mean(axis=0, dtype=np.float64).astype(np.float32) if told else None
+    def follows_regimes(self) -> bool:
+        """Whether the bundle has regimes and enough was heard to tell them."""
+        return self._regimes is not None and self._regimes.enough
+
+    @property
+    def regime_bars(self) -> tuple[RegimeBar, ...]:
+        """What is said of every bar, of each timeframe with regimes, that closed with the last push, in order of time."""
+        return () if self._regimes is None else self._regimes.told
 
     def push(self, candles: Candles | Sequence[Candles]) -> list[Prediction]:
         """Candles that have closed since: a prediction at each base close among them, in order.

@@ -40,6 +40,13 @@ class FollowedRegimes:
         known = self._states.at(base.close_time[: self._bars]) if self._states is not None else None
         self._stream = SegmenterStream(segmenter, before, known)
         self._hear(self._stream.push(history.rows(slice(start, None)), self._states))
+        self.told: tuple[RegimeBar, ...] = ()
+        """The bars that closed with the last push; none before there is `enough`."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much was heard that it no longer matters where the history began."""
+        return self._bars >= self._segmenter.needs
 
     def push(
         self, candles: Candles, closes: NDArray[np.int64], corrections: NDArray[np.float32] | None
@@ -56,9 +63,9 @@ class FollowedRegimes:
             stop = next((k for k in range(at, len(bars)) if bars[k].close_ms > close), len(bars))
             self._hear(bars[at:stop])
             at = stop
-            enough = self._bars >= self._segmenter.needs
-            told.append({name: dict(chances) for name, chances in self._shown.items() if chances} if enough else {})
+            told.append({name: dict(chances) for name, chances in self._shown.items() if chances} if self.enough else {})
         self._hear(bars[at:])
+        self.told = tuple(bars) if self.enough else ()
         return told
 
     def _hear(self, bars: Iterable[RegimeBar]) -> None:

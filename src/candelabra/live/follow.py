@@ -7,16 +7,14 @@ nothing else: the same beginning and the same candles give the same bits again (
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from candelabra.bundles.predictor import Prediction, Predictor
 from candelabra.bundles.stream import OnnxStream
 from candelabra.candles.frame import Candles
 from candelabra.errors import DataError
 from candelabra.live.feed import spanning
-from candelabra.models.segmenter_stream import RegimeBar, SegmenterStream
+from candelabra.models.segmenter_stream import RegimeBar
 from candelabra.windows.series import Series
 
 __all__ = ["Follower", "Step"]
@@ -40,8 +38,8 @@ class Step:
 class Follower:
     """A bundle on one symbol, from ``history``: candles of one timeframe whose span ends at a base close.
 
-    ``keep``: see `OnnxStream`. Raises DataError where the history is too short for a forecast. Regimes are followed where it is long
-    enough for them too (``follows_regimes``).
+    ``keep``: see `OnnxStream`. Raises DataError where the history is too short for a forecast. Regimes are told once enough was heard for
+    them too (``follows_regimes``).
     """
 
     def __init__(self, predictor: Predictor, history: Candles, keep: Mapping[str, int] | None = None) -> None:
@@ -51,7 +49,6 @@ class Follower:
         self.symbol, self.predictor, self.keep = history.symbol, predictor, dict(keep or {})
         self._as_of_ms = history.span[1]
         self._stream = OnnxStream(predictor, history, keep=self.keep)
-        self._regimes = _regimes(predictor, history)
 
     @property
     def as_of_ms(self) -> int:
@@ -60,8 +57,8 @@ class Follower:
 
     @property
     def follows_regimes(self) -> bool:
-        """Whether the history was long enough for the bundle's regimes."""
-        return self._regimes is not None
+        """Whether enough was heard to tell the bundle's regimes."""
+        return self._stream.follows_regimes
 
     @property
     def series(self) -> Series:
@@ -85,31 +82,5 @@ class Follower:
     def _step(self, candles: Candles, end: int) -> Step:
         # a bar that the history ended inside forms once more with what comes after it: it was said before, and is not said again
         told = [one for one in self._stream.push(candles) if one.as_of_ms == end] if len(candles) else []
-        bars = self._heard(candles)
-        if self._regimes is not None and told:
-            chances = {n: b for n, b in self._regimes.newest.items() if np.isfinite(b.probabilities).all()}
-            shown = {n: dict(zip(b.labels, b.probabilities.tolist(), strict=True)) for n, b in chances.items()}
-            told = [replace(told[0], regimes=shown)]
         self._as_of_ms = end
-        return Step(self.symbol, end, candles, told[0] if told else None, tuple(bars))
-
-    def _heard(self, candles: Candles) -> list[RegimeBar]:
-        if self._regimes is None or not len(candles):
-            return []
-        segmenter = self.predictor.segmenter
-        states = self._stream.states if segmenter is not None and segmenter.asks_states else None
-        return self._regimes.push(candles, None if states is None else states[None])
-
-
-def _regimes(predictor: Predictor, history: Candles) -> SegmenterStream | None:
-    """A stream of the regimes, where they are in the bundle and the history is long enough for them."""
-    from candelabra.models.regime_inputs import candles_at
-
-    segmenter = predictor.segmenter
-    if segmenter is None:
-        return None
-    base = candles_at(history, segmenter.inputs.base)
-    if len(base) < segmenter.needs:
-        return None
-    states = segmenter.states(history).at(base.close_time) if segmenter.asks_states else None
-    return SegmenterStream(segmenter, history, states)
+        return Step(self.symbol, end, candles, told[0] if told else None, self._stream.regime_bars if len(candles) else ())

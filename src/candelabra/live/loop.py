@@ -292,9 +292,7 @@ class Live:
                 continue
             segmenter = self.opened.predictor.segmenter
             if segmenter is not None and not seat.follower.follows_regimes:
-                text = (
-                    f"{post.symbol}: regimes need {segmenter.needs:,} {segmenter.base} bars of history, and fewer can be had: none are told"
-                )
+                text = f"{post.symbol}: regimes need {segmenter.needs:,} {segmenter.base} bars, and fewer can be had: none are told yet"
                 self.tell("note", post.symbol, {"text": text})
             return seat
         raise last or DataError(f"{post.symbol}: no history")
