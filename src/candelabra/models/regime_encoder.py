@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EncoderKind", "EncoderSettings", "EncoderStream", "Mode", "RegimeEncoder", "split_logits"]
+__all__ = ["EncoderKind", "EncoderSettings", "Mode", "RegimeEncoder", "split_logits"]
 
 EncoderKind = Literal["convolution", "transformer"]
 Mode = Literal["filtered", "smoothed"]
@@ -43,22 +43,6 @@ class EncoderSettings(Protocol):
     @property
     def receptive_field(self) -> int:
         """Bars back to the oldest that moves an answer, itself included."""
-        ...
-
-
-class EncoderStream(Protocol):
-    """A filtered network between two bars; equal to the whole history within rounding, at a cost and a size that do not grow."""
-
-    def push(self, x: Floats) -> dict[str, NDArray[np.float64]]:
-        """Inputs ``(n, C)`` of the next bars: chances ``(n, K)`` by timeframe name."""
-        ...
-
-    def state(self) -> dict[str, NDArray[np.float64] | Floats]:
-        """All that the next bar needs to know, as arrays by name."""
-        ...
-
-    def resume(self, state: Mapping[str, NDArray[np.floating]]) -> None:
-        """Stand where the same network's `state` was taken; DataError when it is none."""
         ...
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candelabra.errors import BundleError, CandelabraError
-from candelabra.models.regime_encoder import EncoderKind, EncoderSettings, EncoderStream, Mode, RegimeEncoder
+from candelabra.models.regime_encoder import EncoderKind, EncoderSettings, Mode, RegimeEncoder
 from candelabra.models.regime_tcn import RegimeTcn, TcnSettings
 from candelabra.models.regime_transformer import RegimeTransformer, RegimeTransformerSettings
 from candelabra.models.regime_transformer_stream import TransformerStream
+from candelabra.models.ring_stream import RingStream
 from candelabra.models.tcn_stream import TcnStream
 
 __all__ = ["encoder_from_dict", "encoder_of", "encoder_stream"]
@@ -23,7 +24,7 @@ __all__ = ["encoder_from_dict", "encoder_of", "encoder_stream"]
 class _Kind:
     settings: Callable[..., Any]
     network: type[RegimeEncoder]
-    stream: Callable[[Any], EncoderStream]
+    stream: Callable[[Any], RingStream]
 
 
 _KINDS: Final[Mapping[EncoderKind, _Kind]] = {
@@ -39,7 +40,7 @@ def encoder_of(
     return _KINDS[settings.kind].network(settings, mode, heads, weights)
 
 
-def encoder_stream(network: RegimeEncoder) -> EncoderStream:
+def encoder_stream(network: RegimeEncoder) -> RingStream:
     """The network between two bars; UsageError for one that reads later bars."""
     return _KINDS[network.kind].stream(network)
 

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from candelabra.errors import DataError, UsageError
 from candelabra.models.product import add_product
 from candelabra.models.regime_encoder import split_logits
 from candelabra.models.regime_transformer import RegimeTransformer
+from candelabra.models.ring_stream import RingStream
 
 __all__ = ["TransformerStream"]
 
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int64]
-_MANY: Final = 512  # rows that matrix products are the faster way for
 
 
-class TransformerStream:
-    """A network between two bars: for each layer the keys and values that its attention reads; memory is the receptive field."""
+class TransformerStream(RingStream):
+    """A network between two bars: for each layer the keys and values that its attention reads."""
 
     def __init__(self, network: RegimeTransformer) -> None:
         """UsageError for a network that reads later bars."""
-        if network.mode != "filtered":
-            raise UsageError("a smoothed network reads later bars: it cannot run candle by candle")
+        super().__init__(network, network.receptive_field - 1, 2 * network.settings.width)
         w, settings = network.weights, network.settings
         layers = range(settings.layers)
 
@@ -35,39 +30,16 @@ class TransformerStream:
             parts = [w[f"blocks.{k}.{name}"] for k in layers]
             return np.ascontiguousarray(np.stack([part.T if turned else part for part in parts]))
 
-        self._network = network
         self._embed = np.ascontiguousarray(w["embed.weight"].T), w["embed.bias"]
         self._attention = stacked("norm1"), stacked("qkv.weight"), stacked("distance", turned=False), stacked("out.weight")
         self._forward = stacked("norm2"), stacked("gate_up.weight"), stacked("down.weight")
         self._head = w["norm"], np.ascontiguousarray(w["head.weight"].T), w["head.bias"]
         self._strides = np.array(settings.strides, np.int64)
-        self._ring = np.zeros((network.receptive_field - 1, 2 * settings.width), np.float32)
-        self._bars = np.zeros(1, np.int64)
 
-    def push(self, x: Floats) -> dict[str, NDArray[np.float64]]:
-        """Inputs ``(n, C)`` of the next bars: chances ``(n, K)`` by timeframe name."""
-        if not self._bars[0] and len(x) > _MANY:  # a history: its end alone is remembered
-            told = self._network.probabilities(x)
-            self._run(x[-len(self._ring) :])
-            return told
-        return split_logits(self._run(x), self._network.heads)
-
-    def state(self) -> dict[str, NDArray[np.float64] | Floats]:
-        """All that the next bar needs to know, as arrays by name."""
-        return {"ring": self._ring.copy(), "bars": self._bars.astype(np.float64)}
-
-    def resume(self, state: Mapping[str, NDArray[np.floating]]) -> None:
-        """Stand where the same network's `state` was taken; DataError when it is none."""
-        try:
-            self._ring[:], self._bars[:] = state["ring"], state["bars"].astype(np.int64)
-        except (KeyError, ValueError) as error:
-            raise DataError(f"this is no state of this regime network ({error!r}): begin anew from the history") from error
-
-    def _run(self, x: Floats) -> Floats:
+    def _run(self, x: Floats) -> dict[str, NDArray[np.float64]]:
         out = np.empty((len(x), len(self._head[2])), np.float32)
-        rows = np.ascontiguousarray(x, np.float32)
-        _steps(rows, *self._embed, *self._attention, *self._forward, *self._head, self._strides, self._ring, self._bars, out)
-        return out
+        _steps(x, *self._embed, *self._attention, *self._forward, *self._head, self._strides, self._ring, self._bars, out)
+        return split_logits(out, self._network.heads)
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from candelabra.errors import DataError, UsageError
 from candelabra.models.product import add_product
 from candelabra.models.regime_tcn import KERNEL, RegimeTcn
+from candelabra.models.ring_stream import RingStream
 
 __all__ = ["TcnStream"]
 
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int64]
-_MANY: Final = 512  # rows that matrix products are the faster way for
 
 
-class TcnStream:
-    """A network between two bars: for each layer the rows that its convolution reads, in a ring; memory is the receptive field."""
+class TcnStream(RingStream):
+    """A network between two bars: for each layer the rows that its convolution reads."""
 
     def __init__(self, network: RegimeTcn) -> None:
         """UsageError for a network that reads later bars."""
-        if network.mode != "filtered":
-            raise UsageError("a smoothed network reads later bars: it cannot run candle by candle")
-        w, dilations = network.weights, network.settings.dilations
-        width = network.settings.width
-        self._network = network
+        w, dilations, width = network.weights, network.settings.dilations, network.settings.width
+        super().__init__(network, (KERNEL - 1) * sum(dilations), width)
         self._embed = np.ascontiguousarray(w["embed.weight"].T), w["embed.bias"]
         kernels = np.stack([w[f"convolutions.{k}.weight"].T.reshape(KERNEL, width, width) for k in range(len(dilations))])
         biases = np.stack([w[f"convolutions.{k}.bias"] for k in range(len(dilations))])
@@ -37,35 +30,12 @@ class TcnStream:
         self._head = np.ascontiguousarray(w["head.weight"].T), w["head.bias"]
         self._dilations = np.array(dilations, np.int64)
         self._ends = np.cumsum([len(labels) for labels in network.heads.values()])
-        self._ring = np.zeros(((KERNEL - 1) * sum(dilations), width), np.float32)
-        self._bars = np.zeros(1, np.int64)
 
-    def push(self, x: Floats) -> dict[str, NDArray[np.float64]]:
-        """Inputs ``(n, C)`` of the next bars: chances ``(n, K)`` by timeframe name."""
-        if not self._bars[0] and len(x) > _MANY:  # a history: its end alone is remembered
-            told = self._network.probabilities(x)
-            self._run(x[-len(self._ring) :])
-            return told
-        chances = self._run(x)
-        firsts = [0, *self._ends[:-1]]
-        return {name: chances[:, a:b] for name, a, b in zip(self._network.heads, firsts, self._ends, strict=True)}
-
-    def state(self) -> dict[str, NDArray[np.float64] | Floats]:
-        """All that the next bar needs to know, as arrays by name."""
-        return {"ring": self._ring.copy(), "bars": self._bars.astype(np.float64)}
-
-    def resume(self, state: Mapping[str, NDArray[np.floating]]) -> None:
-        """Stand where the same network's `state` was taken; DataError when it is none."""
-        try:
-            self._ring[:], self._bars[:] = state["ring"], state["bars"].astype(np.int64)
-        except (KeyError, ValueError) as error:
-            raise DataError(f"this is no state of this regime network ({error!r}): begin anew from the history") from error
-
-    def _run(self, x: Floats) -> NDArray[np.float64]:
+    def _run(self, x: Floats) -> dict[str, NDArray[np.float64]]:
         out = np.empty((len(x), int(self._ends[-1])))
-        rows = np.ascontiguousarray(x, np.float32)
-        _steps(rows, *self._embed, *self._layers, *self._head, self._dilations, self._ends, self._ring, self._bars, out)
-        return out
+        _steps(x, *self._embed, *self._layers, *self._head, self._dilations, self._ends, self._ring, self._bars, out)
+        firsts = [0, *self._ends[:-1]]
+        return {name: out[:, a:b] for name, a, b in zip(self._network.heads, firsts, self._ends, strict=True)}
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})

@@ -67,7 +67,7 @@ class RestSource:
 
             point_at(self._ccxt, connection.base_url)
             self._ccxt.timeout_on_exit = 0
-        self._opening, self._asking_time = asyncio.Lock(), asyncio.Lock()
+        self._opening = asyncio.Lock()
 
     @property
     def label(self) -> str:
@@ -81,11 +81,7 @@ class RestSource:
 
     async def now_ms(self) -> int:
         """The exchange's time; asked for at first, every ten minutes, and when an answer's date does not fit."""
-        if self._time.stale:
-            async with self._asking_time:
-                if self._time.stale:
-                    await persist(self._ask_time, self.patience)
-        return self._time.now_ms()
+        return await self._time.current(self._ask_time, self.patience)
 
     async def symbols(self) -> Sequence[str]:
         """What is traded, sorted."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from candelabra.sources.exchanges.clock import Clock
+from candelabra.sources.exchanges.pace import Patience, persist
 
 __all__ = ["ExchangeTime", "date_ms"]
 
@@ -29,11 +31,20 @@ class ExchangeTime:
     _anchor: tuple[float, int] | None = None
     _date_ahead_ms: int | None = None
     _doubtful: bool = False
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def stale(self) -> bool:
         """Whether the exchange should be asked (again): never asked, long ago, or its answers' dates say that something jumped."""
         return self._anchor is None or self._doubtful or self.monotonic() - self._anchor[0] > _OLD_S
+
+    async def current(self, ask: Callable[[], Awaitable[None]], patience: Patience) -> int:
+        """The exchange's time; ``ask``, which ends in `heard`, is called where it is stale, by one of those who wait for it."""
+        if self.stale:
+            async with self._asking:
+                if self.stale:
+                    await persist(ask, patience)
+        return self.now_ms()
 
     def heard(self, server_ms: int, date_ms_: int | None = None) -> None:
         """The exchange just told its time; ``date_ms_``: the date of the same answer."""

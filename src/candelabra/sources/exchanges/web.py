@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +12,13 @@ from candelabra.sources.exchanges.answers import Heard
 from candelabra.sources.exchanges.contract import Connection, Rules
 from candelabra.sources.exchanges.faults import by_status
 from candelabra.sources.exchanges.keys import Secret
-from candelabra.sources.exchanges.pace import Pace, Patience, persist
+from candelabra.sources.exchanges.pace import Pace, Patience
 from candelabra.sources.exchanges.skew import ExchangeTime
 
 __all__ = ["WebSource"]
 
 
-class WebSource:
+class WebSource(ABC):
     """What sources over HTTP share; they bring ``page``, and where to ask for nothing but the date."""
 
     def __init__(self, connection: Connection, home: str, rules: Rules, headers: Mapping[str, Secret], patience: Patience | None) -> None:
@@ -34,7 +35,6 @@ class WebSource:
         self._headers, self._timeout_s = dict(headers), connection.timeout_s
         self._httpx: Any = httpx
         self._client: Any = None
-        self._asking_time = asyncio.Lock()
 
     @property
     def label(self) -> str:
@@ -49,11 +49,7 @@ class WebSource:
 
     async def now_ms(self) -> int:
         """The source's time, from the date of its answers."""
-        if self._time.stale:
-            async with self._asking_time:
-                if self._time.stale:
-                    await persist(self._ask_time, self.patience)
-        return self._time.now_ms()
+        return await self._time.current(self._ask_time, self.patience)
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -65,9 +61,9 @@ class WebSource:
         """The JSON of an answer; SourceError, retryable where asking again can help."""
         return (await self._answer(what, path, query or {}))[0]
 
+    @abstractmethod
     def date_path(self) -> tuple[str, dict[str, Any]]:
         """A cheap question whose answer has a date."""
-        raise NotImplementedError
 
     async def _answer(self, what: str, path: str, query: Mapping[str, Any]) -> tuple[Any, Heard]:
         await self.pace.turn()
