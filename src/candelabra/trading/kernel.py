@@ -392,7 +392,7 @@ def walk(
     ``(most, columns)`` as far as it has rows.
     """
     bars, symbols = open_.shape
-    state, book = np.zeros((symbols, _COLUMNS)), np.zeros(9)
+    state, book = np.zeros((symbols, STATE)), np.zeros(BOOK)
     book[_CASH] = p[0]
     carry_on(
         open_, high, low, close, target, weights, volatility, due, rates, p, guarded, equity, cash, units, trades, state, book, 0
